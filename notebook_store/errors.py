@@ -1,0 +1,62 @@
+"""What can go wrong with a notebook; every message is one line that says what is wrong and what to do.
+
+NotebookError
+├── NewerSchema       the file was made by a newer version of this program
+├── NoNotebook        there is no notebook at that place
+├── LogBroken         the SQLite file is damaged
+├── FolderOwned       another process owns the vector index
+├── IndexBroken       the vector index cannot be read; it can be rebuilt
+├── EmbedderChanged   the vector index was made with another model
+├── EmbedderMissing   the embedding model is not installed, or is not the pinned one
+├── InvalidEntry      an entry that cannot be stored as it is
+├── EntryConflict     the id is taken by an entry with other content
+└── UnknownEntry      no entry has that id
+"""
+
+
+class NotebookError(Exception):
+    """The root of all errors of this package."""
+
+
+class NewerSchema(NotebookError):
+    """The file was made by a newer version of this program."""
+
+
+class NoNotebook(NotebookError):
+    """There is no notebook at that place."""
+
+
+class LogBroken(NotebookError):
+    """The SQLite file is damaged or is no SQLite file."""
+
+
+class FolderOwned(NotebookError):
+    """Another process owns the vector index; `pid` is its process id, None when it could not be read."""
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class IndexBroken(NotebookError):
+    """The vector index cannot be read; nothing is lost, it can be rebuilt from the log."""
+
+
+class EmbedderChanged(NotebookError):
+    """The vector index was made with another model, revision or dimension."""
+
+
+class EmbedderMissing(NotebookError):
+    """The embedding model is not installed, or its bytes are not the pinned ones."""
+
+
+class InvalidEntry(NotebookError):
+    """The entry cannot be stored as it is."""
+
+
+class EntryConflict(NotebookError):
+    """The id is taken by an entry with other content."""
+
+
+class UnknownEntry(NotebookError):
+    """No entry has that id."""

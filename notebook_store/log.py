@@ -1,0 +1,274 @@
+"""The truth: an append-only log of entries, their attachments and claims, in one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from notebook_store.database import Database
+from notebook_store.entry import Attachment, Citation, Entry, Kind, Link, Relation, details, digest
+from notebook_store.errors import EntryConflict, UnknownEntry
+
+FILE = "notebook.sqlite3"
+MIGRATIONS = (
+    """
+    CREATE TABLE entries (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- order of appending; commits in this order
+        id TEXT NOT NULL UNIQUE,
+        digest TEXT NOT NULL,                   -- sha256 of all that the entry says
+        kind TEXT NOT NULL,
+        title TEXT NOT NULL,
+        body TEXT NOT NULL,
+        keywords TEXT NOT NULL,                 -- id, experiment, factors, author: for search by words
+        author TEXT NOT NULL,
+        session TEXT NOT NULL,
+        task TEXT NOT NULL,
+        experiment TEXT,
+        outcome TEXT,
+        created_at REAL NOT NULL,               -- unix seconds
+        details TEXT NOT NULL                   -- JSON: factors, links, citations, data, attachments
+    );
+    CREATE INDEX entries_by_time ON entries (created_at, seq);
+    CREATE INDEX entries_by_experiment ON entries (experiment);
+    CREATE TABLE links (seq INTEGER NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL);
+    CREATE INDEX links_by_target ON links (target);
+    CREATE TABLE factors (factor TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (factor, seq)) WITHOUT ROWID;
+    CREATE TABLE attachments (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL);
+    CREATE TABLE claims (key TEXT PRIMARY KEY, holder TEXT NOT NULL, claimed_at REAL NOT NULL) WITHOUT ROWID;
+    """,
+)
+
+
+class Filters(TypedDict, total=False):
+    """Conditions on entries; all that are given must hold."""
+
+    kinds: Collection[Kind]
+    author: str
+    session: str
+    task: str
+    experiment: str
+    factor: str  # one of the entry's factors
+    outcome: str  # data["outcome"]
+    since: float  # unix seconds, included
+    until: float  # unix seconds, excluded
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """Who may work on something."""
+
+    key: str  # what is claimed
+    holder: str  # who came first
+    claimed_at: float  # unix seconds, as the holder gave it
+    won: bool  # whether the holder is the one who asked
+
+
+class Log:
+    """Appends and reads entries; for many threads and processes at once."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool) -> Log:
+        """Opens the log in `folder`.
+
+        Raises:
+            NewerSchema, LogBroken; NoNotebook when there is none and `create` is false.
+        """
+        return cls(Database.open(folder / FILE, MIGRATIONS, create=create))
+
+    def append(self, connection: sqlite3.Connection, entry: Entry) -> int | None:
+        """Writes the entry within a transaction; its place in the log, or None when the same was there.
+
+        Raises:
+            EntryConflict: another entry has the id.
+        """
+        name = digest(entry)
+        known = connection.execute("SELECT digest FROM entries WHERE id = ?", (entry.id,)).fetchone()
+        if known is not None:
+            if known["digest"] != name:
+                raise EntryConflict(
+                    f"entry {entry.id} is already written with other content; "
+                    "append the amendment under a new id with a supersedes link"
+                )
+            return None
+        cursor = connection.execute(
+            "INSERT INTO entries (id, digest, kind, title, body, keywords, author, session, task, experiment, outcome,"
+            " created_at, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.id,
+                name,
+                entry.kind.value,
+                entry.title,
+                entry.body,
+                " ".join((entry.id, entry.experiment or "", *entry.factors, entry.author)),
+                entry.author,
+                entry.session,
+                entry.task,
+                entry.experiment,
+                entry.outcome,
+                entry.created_at,
+                json.dumps(details(entry)),
+            ),
+        )
+        seq = int(cursor.lastrowid or 0)
+        connection.executemany(
+            "INSERT INTO links VALUES (?, ?, ?)", [(seq, link.kind.value, link.target) for link in entry.links]
+        )
+        connection.executemany(
+            "INSERT INTO factors VALUES (?, ?)", [(factor, seq) for factor in set(entry.factors)]
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO attachments VALUES (?, ?)",
+            [(attached.sha256, attached.data) for attached in entry.attachments],
+        )
+        return seq
+
+    def claim(self, key: str, holder: str, *, at: float) -> Claim:
+        """Claims `key` for `holder`, unless somebody came first; asking again as the holder is harmless.
+
+        One statement, so that of several processes exactly one wins. A claim lasts for ever.
+        """
+        with self.database.statement() as connection:
+            row = connection.execute(
+                "INSERT INTO claims (key, holder, claimed_at) VALUES (?, ?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET holder = holder RETURNING holder, claimed_at",
+                (key, holder, at),
+            ).fetchone()
+        return Claim(key=key, holder=row["holder"], claimed_at=row["claimed_at"], won=row["holder"] == holder)
+
+    def get(self, ids: Sequence[str]) -> list[Entry]:
+        """The entries with these ids, in this order.
+
+        Raises:
+            UnknownEntry: there is none with one of the ids.
+        """
+        rows: dict[str, sqlite3.Row] = {}
+        with self.database.read() as connection:
+            for name in ids:
+                row = connection.execute("SELECT * FROM entries WHERE id = ?", (name,)).fetchone()
+                if row is None:
+                    raise UnknownEntry(f"the notebook has no entry {name}; list the entries to see their ids")
+                rows[name] = row
+            return [_entry(connection, rows[name]) for name in ids]
+
+    def entries(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> list[Entry]:
+        """The newest entries first."""
+        where, parameters = conditions(filters)
+        sql = f"SELECT * FROM entries AS c WHERE {where} ORDER BY created_at DESC, seq DESC LIMIT ?"  # noqa: S608 - only ? inside
+        with self.database.read() as connection:
+            rows = connection.execute(sql, (*parameters, -1 if limit is None else limit)).fetchall()
+            return [_entry(connection, row) for row in rows]
+
+    def ids(self, **filters: Unpack[Filters]) -> list[str]:
+        """Ids in the order of appending."""
+        where, parameters = conditions(filters)
+        with self.database.read() as connection:
+            sql = f"SELECT id FROM entries AS c WHERE {where} ORDER BY seq"  # noqa: S608 - only ? inside
+            return [row["id"] for row in connection.execute(sql, parameters)]
+
+    def count(self, **filters: Unpack[Filters]) -> int:
+        """How many entries."""
+        where, parameters = conditions(filters)
+        with self.database.read() as connection:
+            sql = f"SELECT count(*) FROM entries AS c WHERE {where}"  # noqa: S608 - only ? inside
+            return int(connection.execute(sql, parameters).fetchone()[0])
+
+    def texts(self, *, after: int, limit: int) -> list[tuple[int, str, str]]:
+        """(place in the log, id, title and body) of the next entries in the order of appending."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                "SELECT seq, id, title, body FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+            )
+            return [(row["seq"], row["id"], f"{row['title']}\n{row['body']}") for row in rows]
+
+    def last(self) -> int:
+        """The place of the newest entry in the log; 0 when there is none."""
+        with self.database.read() as connection:
+            return int(connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0])
+
+    def links_to(self, entry_id: str) -> list[tuple[Relation, Entry]]:
+        """Which entries say what about this one, in the order of appending."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                "SELECT links.kind AS relation, c.* FROM links JOIN entries AS c USING (seq) "
+                "WHERE links.target = ? ORDER BY seq, links.rowid",
+                (entry_id,),
+            ).fetchall()
+            return [(Relation(row["relation"]), _entry(connection, row)) for row in rows]
+
+    def problems(self) -> list[str]:
+        """Checks the file, and that every entry and attachment says what it said when it was written."""
+        try:
+            with self.database.read() as connection:
+                found = [f"the log is damaged: {row[0]}" for row in connection.execute("PRAGMA quick_check(5)")]
+                if found != ["the log is damaged: ok"]:
+                    return found
+                seqs = [row["seq"] for row in connection.execute("SELECT seq FROM entries ORDER BY seq")]
+        except sqlite3.DatabaseError as error:
+            return [f"the log is damaged ({error}); restore it from a copy"]
+        return [problem for seq in seqs for problem in self._changed(seq)]
+
+    def _changed(self, seq: int) -> list[str]:
+        with self.database.read() as connection:
+            row = connection.execute("SELECT * FROM entries WHERE seq = ?", (seq,)).fetchone()
+            try:
+                same = digest(_entry(connection, row)) == row["digest"]
+            except (ValueError, LookupError):
+                same = False
+        return [] if same else [f"entry {row['id']} is not what was written; restore the log from a copy"]
+
+
+def conditions(filters: Filters) -> tuple[str, list[object]]:
+    """The filters as an SQL condition on entries under the name `c`, and its parameters."""
+    parts = ["TRUE"]
+    parameters: list[object] = []
+    if (kinds := filters.get("kinds")) is not None:
+        parts.append(f"c.kind IN ({', '.join('?' * len(kinds))})")
+        parameters += [Kind(kind).value for kind in kinds]
+    for column in ("author", "session", "task", "experiment", "outcome"):
+        if column in filters:
+            parts.append(f"c.{column} = ?")
+            parameters.append(filters[column])
+    if "factor" in filters:
+        parts.append("c.seq IN (SELECT seq FROM factors WHERE factor = ?)")
+        parameters.append(filters["factor"])
+    if "since" in filters:
+        parts.append("c.created_at >= ?")
+        parameters.append(filters["since"])
+    if "until" in filters:
+        parts.append("c.created_at < ?")
+        parameters.append(filters["until"])
+    return " AND ".join(parts), parameters
+
+
+def _entry(connection: sqlite3.Connection, row: sqlite3.Row) -> Entry:
+    more = json.loads(row["details"])
+    return Entry(
+        id=row["id"],
+        kind=Kind(row["kind"]),
+        title=row["title"],
+        body=row["body"],
+        author=row["author"],
+        session=row["session"],
+        task=row["task"],
+        created_at=row["created_at"],
+        experiment=row["experiment"],
+        factors=tuple(more["factors"]),
+        links=tuple(Link(kind=Relation(link["kind"]), target=link["target"]) for link in more["links"]),
+        citations=tuple(Citation(**cited) for cited in more["citations"]),
+        data=more["data"],
+        attachments=tuple(_attachment(connection, attached) for attached in more["attachments"]),
+    )
+
+
+def _attachment(connection: sqlite3.Connection, attached: dict[str, str]) -> Attachment:
+    row = connection.execute("SELECT data FROM attachments WHERE sha256 = ?", (attached["sha256"],)).fetchone()
+    if row is None:
+        raise LookupError(f"attachment {attached['name']} is gone from the log")
+    return Attachment(name=attached["name"], media_type=attached["media_type"], data=row["data"])

@@ -1,0 +1,62 @@
+"""Cuts a paper's text into passages of about 200 words that end with a sentence and know their page. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from papers.record import Page
+
+TARGET_WORDS = 200  # a passage is closed by the sentence that reaches this
+WHOLE_WORDS = 320  # a text up to this long stays in one piece: an abstract is one thought
+_LONGEST_SENTENCE = 300  # words; tables and reference lists have no full stops
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """One passage, verbatim but for white space."""
+
+    page: int | None  # 1-based page on which it begins; None where the source has no pages
+    text: str  # one line, sentences joined by single spaces
+
+
+def chunk(pages: Iterable[Page]) -> Iterator[Chunk]:
+    """Yields the passages of a text in order. None crosses a page, so that a citation's page is exact.
+
+    A remainder too short to stand alone joins the passage before it.
+    """
+    for page in pages:
+        words = page.text.split()
+        if not words:
+            continue
+        if len(words) <= WHOLE_WORDS:
+            yield Chunk(page=page.number, text=" ".join(words))
+            continue
+        for text in _pack(_sentences(" ".join(words))):
+            yield Chunk(page=page.number, text=text)
+
+
+def _sentences(text: str) -> Iterator[str]:
+    for sentence in _SENTENCE_END.split(text):
+        words = sentence.split()
+        for start in range(0, len(words), _LONGEST_SENTENCE):
+            yield " ".join(words[start : start + _LONGEST_SENTENCE])
+
+
+def _pack(sentences: Iterable[str]) -> list[str]:
+    passages: list[str] = []
+    open_sentences: list[str] = []
+    size = 0  # words in open_sentences
+    for sentence in sentences:
+        open_sentences.append(sentence)
+        size += len(sentence.split())
+        if size >= TARGET_WORDS:
+            passages.append(" ".join(open_sentences))
+            open_sentences, size = [], 0
+    if passages and size < TARGET_WORDS // 3:
+        passages[-1] = " ".join([passages[-1], *open_sentences])
+    elif open_sentences:
+        passages.append(" ".join(open_sentences))
+    return passages

@@ -1,0 +1,64 @@
+"""BibTeX and BibLaTeX files, by bibtexparser: a bad entry is refused and the rest is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from papers.formats.source import Source
+from papers.record import Page, Record, Refusal, one_line, parse_arxiv_id, parse_doi, parse_year
+
+_ENTRY = re.compile(rb"^\s*@\s*[A-Za-z]+\s*[{(]", re.MULTILINE)
+_BARE_PERCENT = re.compile(r"(?<!\\)%")
+
+
+def matches(head: bytes) -> bool:
+    return _ENTRY.search(head) is not None and b"\x00" not in head
+
+
+def read(source: Source) -> Iterator[Record | Refusal]:
+    from bibtexparser.entrypoint import parse_string
+    from bibtexparser.model import DuplicateBlockKeyBlock, Entry, ParsingFailedBlock
+    from pylatexenc.latex2text import LatexNodes2Text
+
+    # BibTeX gives "%" no meaning, but LaTeX would drop the rest of the line.
+    decoder = LatexNodes2Text(math_mode="verbatim", keep_braced_groups=False)
+    library = parse_string(source.text())
+    for block in library.blocks:
+        where = f"{source.path} line {(block.start_line or 0) + 1}"
+        entry = block.ignore_error_block if isinstance(block, DuplicateBlockKeyBlock) else block
+        if isinstance(entry, Entry):
+            yield _record(entry, decoder, where)
+        elif isinstance(entry, ParsingFailedBlock):
+            yield Refusal(where=where, reason=f"not a BibTeX entry: {one_line(str(entry.error))}")
+
+
+def _record(entry: Any, decoder: Any, where: str) -> Record | Refusal:
+    fields = {field.key.lower(): str(field.value) for field in entry.fields}
+
+    def plain(key: str) -> str:
+        return one_line(decoder.latex_to_text(_BARE_PERCENT.sub(r"\\%", fields.get(key, ""))))
+
+    title = plain("title")
+    if not title:
+        return Refusal(where=where, reason=f"entry `{entry.key}` has no title")
+    link = fields.get("url", "")
+    eprint = fields.get("eprint", "") if "arxiv" in fields.get("archiveprefix", "arxiv").lower() else ""
+    arxiv = " ".join(fields.get(key, "") for key in ("journal", "doi", "url", "note", "howpublished"))
+    abstract = plain("abstract") or plain("annote") or plain("annotation")
+    return Record(
+        title=title,
+        pages=(Page(number=None, text=abstract),) if abstract else (),
+        authors=tuple(_natural(name) for name in plain("author").split(" and ") if name.strip()),
+        year=parse_year(fields.get("year", "")) or parse_year(fields.get("date", "")),
+        doi=parse_doi(fields.get("doi")) or parse_doi(link if "doi.org" in link else ""),
+        arxiv_id=parse_arxiv_id(eprint) or (parse_arxiv_id(arxiv) if "arxiv" in arxiv.lower() else None),
+        url=link or None,
+    )
+
+
+def _natural(name: str) -> str:
+    """ "Family, Given" as "Given Family"."""
+    family, _, given = name.partition(",")
+    return one_line(f"{given} {family}")

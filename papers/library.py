@@ -1,0 +1,343 @@
+"""The library of papers: add files to it, search it by words and by meaning, quote from it.
+
+    with Library.open(folder, embedder=MiniLM()) as library:
+        report = library.add([Path("~/papers").expanduser(), STARTER])
+        for hit in library.search("learning rate warmup", k=5):
+            print(hit.score, hit.title, hit.page, hit.snippet)
+
+SQLite (`papers.sqlite3`) is the truth: papers, passages, and the passages' vectors, slow to compute. The word
+index (FTS5, in the same file) and the vector index (Chroma, in `chroma/`) are rebuilt from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from notebook_store.chroma import ChromaFolder
+
+from notebook_store.database import Database
+from notebook_store.embed import Embedder
+from notebook_store.exact import ExactIndex
+from notebook_store.index import Match, VectorIndex, fuse
+from papers import formats
+from papers.record import Record, Refusal
+from papers.store import MIGRATIONS, Outcome, Paper, Store, StoredChunk
+
+STARTER = Path(__file__).with_name("starter")  # our own notes on well-known papers: `library.add([STARTER])`
+
+Progress = Callable[[str, int, int | None], None]
+"""Called as ("reading", records so far, None) and then ("embedding", passages done, passages in all)."""
+
+_BATCH_RECORDS = 256  # records in one transaction: many to be fast, few to lose little to a kill
+_BATCH_CHARS = 4_000_000  # of text in one transaction
+_BATCH_EMBED = 32  # passages embedded between two commits: about 1.6 CPU-seconds
+_REFUSALS_KEPT = 1000  # in a report; a damaged dump has one a line
+_CANDIDATES = 100  # passages taken from each index before they are fused
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """One paper that a search found, by its best passage."""
+
+    id: str
+    title: str
+    score: float  # in [0, 1], higher is better; comparable within one search only
+    year: int | None  # of publication
+    snippet: str  # an excerpt of the best passage
+    spans: tuple[tuple[int, int], ...]  # matched words, as [start, end) in the snippet
+    page: int | None  # 1-based page of the best passage; None where the source has no pages
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """A passage that may be quoted."""
+
+    paper_id: str
+    title: str  # the paper's
+    authors: tuple[str, ...]  # the paper's
+    year: int | None  # of publication
+    page: int | None  # 1-based; None where the source has no pages
+    text: str  # verbatim but for white space
+    score: float  # as in Hit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AddReport:
+    """What became of everything that was offered."""
+
+    new: int  # papers
+    known: int  # records of papers that were there already, with as much text
+    completed: int  # records that brought a known paper more of its text
+    unreadable: tuple[Refusal, ...]  # the first 1000
+    unreadable_count: int  # all of them
+    seconds: float  # wall time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """How much is there, and how much of it can be found by meaning."""
+
+    papers: int
+    passages: int
+    embedded: int  # passages with a vector; the others are found by their words alone
+    by_meaning: bool  # False where the library was opened without an embedder
+
+
+class Library:
+    """A library in a folder. Methods may be called from several threads."""
+
+    def __init__(self, database: Database, *, embedder: Embedder | None, chroma: ChromaFolder | None) -> None:
+        self._database = database
+        self._store = Store(database)
+        self._embedder = embedder
+        self._chroma = chroma
+        self._vectors: ExactIndex | None = None
+        self._index: VectorIndex | None = None
+        if embedder is not None:
+            self._vectors = ExactIndex(database, name="vectors", embedder=embedder)
+            self._index = chroma.collection("papers", embedder) if chroma is not None else self._vectors
+            self._sync()
+
+    @classmethod
+    def open(cls, folder: Path, *, embedder: Embedder | None, rebuild: bool = False) -> Self:
+        """Opens, and where missing makes, the library in `folder`, and owns its vector index.
+
+        Without an embedder it is searched by words alone. `rebuild` refills the vector index from SQLite.
+        Raises notebook_store's FolderOwned where another process owns it (then `read` it), IndexBroken and
+        EmbedderChanged where it must be rebuilt, NewerSchema where a newer version wrote it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        chroma = None if embedder is None else ChromaFolder.open(folder / "chroma", rebuild=rebuild)
+        try:
+            database = Database.open(folder / "papers.sqlite3", MIGRATIONS)
+            return cls(database, embedder=embedder, chroma=chroma)
+        except BaseException:
+            if chroma is not None:
+                chroma.close()
+            raise
+
+    @classmethod
+    def read(cls, folder: Path, *, embedder: Embedder | None = None) -> Self:
+        """Opens a library that another process may own, to search or to add. Vectors are compared one by one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(Database.open(folder / "papers.sqlite3", MIGRATIONS), embedder=embedder, chroma=None)
+
+    def close(self) -> None:
+        formats.close()
+        if self._chroma is not None:
+            self._chroma.close()
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ adding
+
+    def add(self, paths: Iterable[Path], *, progress: Progress | None = None, embed: bool = True) -> AddReport:
+        """Adds every paper in these files and folders, in constant memory.
+
+        What was read is found by its words at once; the vectors come after, unless `embed` is False
+        (then call `embed`). It may be killed anywhere and run again: nothing is lost, nothing is there twice.
+        """
+        tally = _Tally(progress=progress)
+        for found in formats.find(paths):
+            if isinstance(found, Refusal):
+                tally.refuse(found)
+            else:
+                self._add_file(found, tally)
+        report = tally.report()
+        if embed:
+            self.embed(progress=progress)
+        return report
+
+    def _add_file(self, path: Path, tally: _Tally) -> None:
+        digest = _sha256(path)
+        records_before = self._store.was_read(digest) if digest else None
+        if records_before is not None:
+            tally.count(Outcome.KNOWN, records_before)
+            return
+        refusals_before, records = tally.refusals, 0
+        batch: list[Record] = []
+        chars = 0
+        for item in formats.read(path):
+            if isinstance(item, Refusal):
+                tally.refuse(item)
+                continue
+            records += 1
+            batch.append(item)
+            chars += sum(len(page.text) for page in item.pages)
+            if len(batch) >= _BATCH_RECORDS or chars >= _BATCH_CHARS:
+                tally.add(self._store.add(batch))
+                batch, chars = [], 0
+        tally.add(self._store.add(batch))
+        if digest and tally.refusals == refusals_before:
+            self._store.mark_read(digest, records)
+
+    def embed(self, *, progress: Progress | None = None) -> int:
+        """Computes the vectors that are missing, every paper's first passage first; returns how many."""
+        if self._vectors is None or self._embedder is None:
+            return 0
+        missing = self._vectors.missing(list(self._store.chunk_ids()))
+        for start in range(0, len(missing), _BATCH_EMBED):
+            ids = missing[start : start + _BATCH_EMBED]
+            chunks = self._store.chunks(ids)
+            vectors = self._embedder.embed([f"{chunks[key].title}. {chunks[key].text}" for key in ids])
+            self._vectors.upsert(ids, vectors)  # committed here: only then may the index know it
+            if self._index is not None and self._index is not self._vectors:
+                self._index.upsert(ids, vectors)
+            if progress is not None:
+                progress("embedding", start + len(ids), len(missing))
+        return len(missing)
+
+    def _sync(self) -> None:
+        """Brings vectors that the index lacks into it: from a kill, another process, or a rebuild."""
+        if self._index is None or self._vectors is None or self._index is self._vectors:
+            return
+        if self._index.count() == self._vectors.count():
+            return
+        lacking = sorted(self._vectors.ids() - self._index.ids())
+        for start in range(0, len(lacking), 1000):
+            ids = lacking[start : start + 1000]
+            self._index.upsert(ids, self._vectors.vectors(ids))
+
+    # ------------------------------------------------------------------ finding
+
+    def search(self, query: str, k: int = 10) -> list[Hit]:
+        """The k papers nearest to the query, best first."""
+        best: dict[str, tuple[Match, StoredChunk]] = {}  # paper id -> its best passage
+        for match, chunk in self._ranked(query, max(_CANDIDATES, 5 * k)):
+            best.setdefault(chunk.paper_id, (match, chunk))
+            if len(best) == k:
+                break
+        snippets = self._store.lexical.snippets(query, [chunk.id for _, chunk in best.values()])
+        hits = []
+        for paper_id, (match, chunk) in best.items():
+            paper, snippet = self._store.get(paper_id), snippets[chunk.id]
+            hits.append(
+                Hit(
+                    id=paper_id,
+                    title=paper.title,
+                    score=match.score,
+                    year=paper.year,
+                    snippet=snippet.text,
+                    spans=snippet.spans,
+                    page=chunk.page,
+                )
+            )
+        return hits
+
+    def passages(self, query: str, k: int = 5) -> list[Passage]:
+        """The k passages nearest to the query, best first, to be quoted verbatim."""
+        found = []
+        for match, chunk in self._ranked(query, max(_CANDIDATES, k))[:k]:
+            paper = self._store.get(chunk.paper_id)
+            found.append(
+                Passage(
+                    paper_id=paper.id,
+                    title=paper.title,
+                    authors=paper.authors,
+                    year=paper.year,
+                    page=chunk.page,
+                    text=chunk.text,
+                    score=match.score,
+                )
+            )
+        return found
+
+    def nearest(self, query: str, k: int) -> list[Match]:
+        """Ids of the k passages nearest in meaning alone, best first; none without an embedder."""
+        if self._index is None or self._embedder is None:
+            return []
+        self._sync()
+        return self._index.query(self._embedder.embed([query])[0], k)
+
+    def _ranked(self, query: str, n: int) -> list[tuple[Match, StoredChunk]]:
+        """Up to 2n passages by words and by meaning, best first.
+
+        Scores of both are normalised and added: this beat reciprocal ranks on abstracts (docs/papers.md).
+        """
+        if not query.strip():
+            return []
+        rankings: list[Sequence[Match]] = [self._store.lexical.query(query, n)]
+        if self._embedder is not None:
+            rankings.append(self.nearest(query, n))
+        fused = fuse(rankings, 2 * n)
+        chunks = self._store.chunks([match.id for match in fused])
+        return [(match, chunks[match.id]) for match in fused if match.id in chunks]
+
+    # ------------------------------------------------------------------ looking
+
+    def papers(self, *, limit: int | None = None, offset: int = 0) -> list[Paper]:
+        """The papers, those added last first."""
+        return self._store.papers(limit=limit, offset=offset)
+
+    def get(self, paper_id: str) -> Paper:
+        """Raises UnknownPaperError."""
+        return self._store.get(paper_id)
+
+    def text(self, paper_id: str) -> Iterator[StoredChunk]:
+        """A paper's passages in reading order. Raises UnknownPaperError."""
+        self._store.get(paper_id)
+        yield from self._store.chunks_of(paper_id)
+
+    def status(self) -> Status:
+        papers, passages = self._store.count()
+        embedded = 0 if self._vectors is None else self._vectors.count()
+        return Status(papers=papers, passages=passages, embedded=embedded, by_meaning=self._embedder is not None)
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """Counts while files are read."""
+
+    progress: Progress | None
+    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    refused: list[Refusal] = field(default_factory=list)
+    refusals: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        for outcome in outcomes:
+            self.count(outcome, 1)
+
+    def count(self, outcome: Outcome, number: int) -> None:
+        self.counts[outcome] += number
+        if self.progress is not None:
+            self.progress("reading", sum(self.counts.values()), None)
+
+    def refuse(self, refusal: Refusal) -> None:
+        self.refusals += 1
+        if len(self.refused) < _REFUSALS_KEPT:
+            self.refused.append(refusal)
+
+    def report(self) -> AddReport:
+        return AddReport(
+            new=self.counts[Outcome.NEW],
+            known=self.counts[Outcome.KNOWN],
+            completed=self.counts[Outcome.COMPLETED],
+            unreadable=tuple(self.refused),
+            unreadable_count=self.refusals,
+            seconds=time.monotonic() - self.started,
+        )
+
+
+def _sha256(path: Path) -> str | None:
+    """Of the file's content; None where it cannot be read, which its reader will report."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -1,0 +1,1 @@
+"""The specialists, who speak only through the notebook."""

@@ -1,0 +1,103 @@
+"""swarm.toml -> frozen settings. Every field is documented here and nowhere else."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from swarm.errors import InputError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class _Section(BaseModel):
+    """A section of swarm.toml: read once, never changed; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Section):
+    """[limits]: when a session ends. Whatever is reached first ends it; what is left out never does."""
+
+    hours: float | None = Field(default=8.0, gt=0)  # wall-clock hours the session works, in all its runs
+    experiments: int | None = Field(default=None, gt=0)  # experiments begun, the rejected not counted
+    gpu_hours: float | None = Field(default=None, gt=0)  # slot-hours under lease, whatever the accelerator
+    dollars: float | None = Field(default=None, gt=0)  # sum of price_per_hour x lease time
+
+
+class SlotGroup(_Section):
+    """[[slots]]: accelerators of one kind on this machine. Left out, they are found by looking."""
+
+    accelerator: Name  # what tiers call it: "cpu", "H100", ...
+    count: int = Field(default=1, gt=0)  # how many trials it can run at once
+    devices: tuple[int, ...] | None = None  # CUDA device numbers, one a slot; None on CPU
+    memory_mb: int | None = Field(default=None, gt=0)  # memory of one slot, MiB; None: the task's limit alone
+    price_per_hour: float = Field(default=0.0, ge=0)  # dollars a slot-hour
+
+
+class TierSettings(_Section):
+    """[tiers.NAME]: one row of the ladder a candidate climbs."""
+
+    accelerators: tuple[Name, ...] = ()  # kinds of slot it may use, best first; empty: any the task can use
+    priority: int = 0  # higher is served first when slots are contended
+    budget: float | None = Field(default=None, gt=0)  # seconds (or steps) a trial; None: what the task says
+
+
+class PromotionSettings(_Section):
+    """[promotion]: how sure is sure. See docs/evidence.md for the rules these enter."""
+
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)  # false discovery rate of CONFIRMED over a session
+    replicates: int = Field(default=4, ge=2)  # baseline runs a tier, from which the noise floor is measured
+    min_pairs: int = Field(default=2, ge=2)  # validation seeds run before the first look
+    max_pairs: int = Field(default=5, ge=2)  # validation seeds after which an undecided candidate is refuted
+
+
+class WaveSettings(_Section):
+    """[waves]: how many experiments share a design."""
+
+    size: int = Field(default=12, ge=4, le=64)  # experiments a wave; 10-13 suits a dozen constants
+
+
+class Settings(_Section):
+    """All of swarm.toml."""
+
+    limits: Limits = Limits()
+    slots: tuple[SlotGroup, ...] = ()
+    tiers: dict[Name, TierSettings] = {
+        "screen": TierSettings(priority=0),
+        "validate": TierSettings(priority=10),
+    }
+    promotion: PromotionSettings = PromotionSettings()
+    waves: WaveSettings = WaveSettings()
+    seed: int = 0  # the one source of randomness: proposals, designs and trial seeds follow from it
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read ``path`` (None: all defaults). Raises InputError naming the key and the remedy."""
+    if path is None:
+        return Settings()
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check the --config path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_fault(error)}") from error
+    for needed in ("screen", "validate"):
+        if needed not in settings.tiers:
+            raise InputError(
+                f"{path}: [tiers.{needed}] is missing; name both screen and validate, or neither"
+            )
+    return settings
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key '{where}'; see docs/configuration.md for the keys there are"
+    return f"'{where}': {fault['msg'][0].lower()}{fault['msg'][1:]}"

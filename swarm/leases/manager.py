@@ -1,0 +1,342 @@
+"""Who may use which accelerator: one queue, one table of slots, one SQLite file, any number of processes.
+
+What the words mean is said in ``lease.py``, in which order requests are served in ``order.py``.
+"""
+
+import json
+import math
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from swarm.errors import DiskFull, HomeTooNew, InputError, StaleToken, SwarmError
+from swarm.leases import order
+from swarm.leases.lease import Lease, SlotState, SlotUse, State, Tier, Waiting, lease_of, slot_of
+from swarm.ports import Clock, Slot
+
+LEASE_SECONDS = 120.0  # a lease lives this long after its last heartbeat
+_BUSY_SECONDS = 30.0  # wait this long for another process's transaction
+_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE slots (
+    name TEXT PRIMARY KEY, accelerator TEXT NOT NULL, device INTEGER, memory_mb INTEGER,
+    price_per_hour REAL NOT NULL, offered INTEGER NOT NULL, token INTEGER
+) STRICT;
+CREATE TABLE tiers (
+    name TEXT PRIMARY KEY, priority INTEGER NOT NULL, accelerators TEXT NOT NULL, typical_seconds REAL NOT NULL
+) STRICT;
+CREATE TABLE requests (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, holder TEXT NOT NULL,
+    tier TEXT NOT NULL, bid REAL NOT NULL, requested_at REAL NOT NULL, born INTEGER NOT NULL,
+    state TEXT NOT NULL, token INTEGER
+) STRICT;
+CREATE TABLE leases (
+    token INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, session TEXT NOT NULL, holder TEXT NOT NULL,
+    tier TEXT NOT NULL, slot TEXT NOT NULL, accelerator TEXT NOT NULL, price_per_hour REAL NOT NULL,
+    granted_at REAL NOT NULL, ttl REAL NOT NULL, expires_at REAL NOT NULL, ended_at REAL, charged REAL NOT NULL,
+    state TEXT NOT NULL
+) STRICT;
+CREATE INDEX leases_granted ON leases (expires_at) WHERE state = 'granted';
+CREATE INDEX leases_session ON leases (session, granted_at);
+"""
+
+_HELD = "SELECT l.*, s.device, s.memory_mb FROM slots s JOIN leases l ON l.token = s.token"
+
+
+class LeaseManager:
+    """The queue, the slots and the leases of one home. Safe to share between threads and between processes.
+
+    All methods are short transactions on ``path``; an event loop uses them through ``LeaseDesk``. Any of them
+    raises DiskFull when the disk is full and SwarmError when another process holds the file for too long.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        """Open ``path``, making it when it is missing. Raises HomeTooNew."""
+        self._clock = clock
+        self._ttl = lease_seconds
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")  # a power cut may forget the last grants, not corrupt them
+        with self._transaction() as db:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version > _VERSION:
+                raise HomeTooNew(f"{path} was written by a newer version; upgrade nightswarm or use another --home")
+            if version == 0:
+                for statement in filter(str.strip, (_SCHEMA + order.SCHEMA).split(";")):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+
+    def close(self) -> None:
+        """Close the file. Leases and the queue stay."""
+        with self._lock:
+            self._db.close()
+
+    # ── the table of slots ──────────────────────────────────────────────────────────────────────────────
+
+    def register(self, slots: Iterable[Slot], tiers: Iterable[Tier]) -> None:
+        """Make these the slots and tiers of the home; may be called again at any time.
+
+        A slot left out gets no new lease; one it has runs on. Raises InputError when two slots share a name or a
+        tier names an accelerator that no slot has.
+        """
+        slots, tiers = tuple(slots), tuple(tiers)
+        _check(slots, tiers)
+        with self._transaction() as db:
+            db.execute("UPDATE slots SET offered = 0")
+            db.executemany(
+                "INSERT INTO slots VALUES (?, ?, ?, ?, ?, 1, NULL) ON CONFLICT (name) DO UPDATE SET"
+                " accelerator = excluded.accelerator, device = excluded.device, memory_mb = excluded.memory_mb,"
+                " price_per_hour = excluded.price_per_hour, offered = 1",
+                [(s.name, s.accelerator, s.device, s.memory_mb, s.price_per_hour) for s in slots],
+            )
+            db.executemany(
+                "INSERT INTO tiers VALUES (?, ?, ?, 1.0) ON CONFLICT (name) DO UPDATE SET"
+                " priority = excluded.priority, accelerators = excluded.accelerators",
+                [(t.name, t.priority, json.dumps(t.accelerators)) for t in tiers],
+            )
+
+    # ── the life of a request ───────────────────────────────────────────────────────────────────────────
+
+    def request(self, request_id: str, *, tier: str, session: str, holder: str, bid: float = 0.0) -> Lease | None:
+        """Queue a request; None while it waits, its lease when it was granted earlier.
+
+        A queued or granted request is left as it is; one that has ended is queued anew. Raises InputError for an
+        unknown tier or a bid that is no number, StaleToken when its earlier lease expired and waits to be reclaimed.
+        """
+        if not math.isfinite(bid):
+            raise InputError(f"bid of request {request_id} is {bid}; it must be a finite number")
+        with self._transaction() as db:
+            known = db.execute("SELECT state, token FROM requests WHERE id = ?", (request_id,)).fetchone()
+            if known and known["state"] == State.GRANTED:
+                return lease_of(db.execute(f"{_HELD} WHERE l.token = ?", (known["token"],)).fetchone())
+            if known and known["state"] == State.EXPIRED:
+                raise StaleToken(
+                    f"lease {known['token']} of request {request_id} expired; cancel its trial and reclaim it first"
+                )
+            if known and known["state"] == State.QUEUED:
+                return None
+            if not db.execute("SELECT 1 FROM tiers WHERE name = ?", (tier,)).fetchone():
+                raise InputError(f"request {request_id} names tier '{tier}', which is not registered")
+            db.execute(
+                "INSERT OR REPLACE INTO requests (id, session, holder, tier, bid, requested_at, born, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued')",
+                (request_id, session, holder, tier, bid, self._clock.now(), order.last_token(db)),
+            )
+            order.join_line(db, tier=tier, session=session, holder=holder)
+        return None
+
+    def withdraw(self, request_id: str) -> bool:
+        """Take a request out of the queue; False when it is not in it (any more)."""
+        with self._transaction() as db:
+            row = db.execute(
+                "UPDATE requests SET state = 'withdrawn' WHERE id = ? AND state = 'queued' RETURNING *",
+                (request_id,),
+            ).fetchone()
+            if row:
+                order.leave_line(db, row)
+            return row is not None
+
+    def grant(self) -> list[Lease]:
+        """Give free slots to waiting requests until one of the two runs out; the leases just made."""
+        made = []
+        with self._transaction() as db:
+            while match := order.match(db):
+                made.append(self._make_lease(db, *match))
+        return made
+
+    def heartbeat(self, tokens: Iterable[int]) -> set[int]:
+        """Move the deadlines of these leases; those of them that are still valid.
+
+        A heartbeat that comes late, but before ``expire``, keeps the lease: one transaction decides, not a clock.
+        """
+        now = self._clock.now()
+        with self._transaction() as db:
+            return {
+                token
+                for token in tokens
+                if db.execute(
+                    "UPDATE leases SET expires_at = ? + ttl WHERE token = ? AND state = 'granted'",
+                    (now, token),
+                ).rowcount
+            }
+
+    def validate(self, token: int) -> None:
+        """Return when ``token`` owns its slot now. Raises StaleToken."""
+        with self._lock:
+            row = self._db.execute("SELECT state FROM leases WHERE token = ?", (token,)).fetchone()
+        if row is None or row["state"] != State.GRANTED:
+            raise _stale(token, row)
+
+    def release(self, token: int) -> None:
+        """Give the slot back. Raises StaleToken when the lease has ended or expired."""
+        self._end(token, State.GRANTED, State.RELEASED)
+
+    def expire(self) -> list[Lease]:
+        """End the use of leases whose deadline has passed; all that wait to be reclaimed, of whatever session.
+
+        Their slots stay taken. A deadline that a clock set back has moved too far off is brought near again.
+        """
+        now = self._clock.now()
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE leases SET expires_at = ? + ttl WHERE state = 'granted' AND expires_at > ? + ttl",
+                (now, now),
+            )
+            overdue = db.execute(
+                "UPDATE leases SET state = 'expired' WHERE state = 'granted' AND expires_at <= ? RETURNING request",
+                (now,),
+            ).fetchall()
+            db.executemany("UPDATE requests SET state = 'expired' WHERE id = ?", [(r["request"],) for r in overdue])
+            rows = db.execute(f"{_HELD} WHERE l.state = 'expired' ORDER BY l.token").fetchall()
+        return [lease_of(row) for row in rows]
+
+    def reclaim(self, token: int) -> None:
+        """Free the slot of an expired lease, once it is certain that nothing of its trial runs any more.
+
+        A second call changes nothing. Raises StaleToken when the lease did not expire.
+        """
+        self._end(token, State.EXPIRED, State.RECLAIMED)
+
+    # ── what `swarm leases` and a resumed session see ───────────────────────────────────────────────────
+
+    def live(self) -> list[Lease]:
+        """Leases that hold a slot, expired ones included, oldest first."""
+        with self._lock:
+            return [lease_of(row) for row in self._db.execute(f"{_HELD} ORDER BY l.token")]
+
+    def held_by(self, session: str) -> list[Lease]:
+        """Those of ``live`` that belong to one session: what it re-attaches to after a restart."""
+        return [lease for lease in self.live() if lease.session == session]
+
+    def queue(self) -> list[Waiting]:
+        """All waiting requests, oldest first."""
+        now = self._clock.now()
+        with self._lock:
+            rows = self._db.execute("SELECT * FROM requests WHERE state = 'queued' ORDER BY seq").fetchall()
+        return [
+            Waiting(
+                request_id=row["id"],
+                tier=row["tier"],
+                session=row["session"],
+                holder=row["holder"],
+                bid=row["bid"],
+                waited=max(0.0, now - row["requested_at"]),
+            )
+            for row in rows
+        ]
+
+    def slots(self) -> list[SlotState]:
+        """All slots that are registered or still taken, by name."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT * FROM slots WHERE offered = 1 OR token IS NOT NULL ORDER BY name"
+            ).fetchall()
+            leases = {row["slot"]: lease_of(row) for row in self._db.execute(_HELD)}
+        return [
+            SlotState(slot=slot_of(row, row["name"]), offered=bool(row["offered"]), lease=leases.get(row["name"]))
+            for row in rows
+        ]
+
+    def lease_seconds(
+        self, *, session: str | None = None, since: float = 0.0, until: float | None = None
+    ) -> list[SlotUse]:
+        """What leases took of each slot between two unix seconds (None: now), of one session or of all."""
+        until = self._clock.now() if until is None else until
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT slot, accelerator, SUM(seconds) AS seconds, SUM(seconds * price_per_hour) / 3600 AS dollars"
+                " FROM (SELECT *, MAX(0.0, MIN(COALESCE(ended_at, :until), :until) - MAX(granted_at, :since))"
+                " AS seconds FROM leases WHERE granted_at < :until AND (:session IS NULL OR session = :session))"
+                " GROUP BY slot, accelerator ORDER BY slot",
+                {"session": session, "since": since, "until": until},
+            ).fetchall()
+        return [SlotUse(**dict(row)) for row in rows]
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _make_lease(self, db: sqlite3.Connection, request: sqlite3.Row, slot: sqlite3.Row) -> Lease:
+        now = self._clock.now()
+        charged = db.execute("SELECT typical_seconds FROM tiers WHERE name = ?", (request["tier"],)).fetchone()[0]
+        token = db.execute(
+            "INSERT INTO leases (request, session, holder, tier, slot, accelerator, price_per_hour, granted_at, ttl,"
+            " expires_at, charged, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'granted')",
+            (
+                *(request[column] for column in ("id", "session", "holder", "tier")),
+                *(slot[column] for column in ("name", "accelerator", "price_per_hour")),
+                *(now, self._ttl, now + self._ttl, charged),
+            ),
+        ).lastrowid
+        db.execute("UPDATE slots SET token = ? WHERE name = ?", (token, slot["name"]))
+        db.execute("UPDATE requests SET state = 'granted', token = ? WHERE seq = ?", (token, request["seq"]))
+        order.leave_line(db, request)
+        assert token is not None
+        return Lease(
+            token=token,
+            slot=slot_of(slot, slot["name"]),
+            tier=request["tier"],
+            session=request["session"],
+            holder=request["holder"],
+            request_id=request["id"],
+            granted_at=now,
+            expires_at=now + self._ttl,
+        )
+
+    def _end(self, token: int, needed: State, final: State) -> None:
+        """Close a lease and free its slot; the estimate its holder was charged becomes what it took."""
+        now = self._clock.now()
+        with self._transaction() as db:
+            row = db.execute("SELECT * FROM leases WHERE token = ?", (token,)).fetchone()
+            if row is not None and row["state"] == State.RECLAIMED == final:
+                return
+            if row is None or row["state"] != needed:
+                raise _stale(token, row)
+            db.execute("UPDATE leases SET state = ?, ended_at = ? WHERE token = ?", (final, now, token))
+            db.execute("UPDATE requests SET state = ? WHERE id = ?", (final, row["request"]))
+            db.execute("UPDATE slots SET token = NULL WHERE name = ?", (row["slot"],))
+            order.settle(db, row, max(0.0, now - row["granted_at"]))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield self._db
+                self._db.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                raise _explain(error) from error
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+
+def _check(slots: Sequence[Slot], tiers: Sequence[Tier]) -> None:
+    names = [slot.name for slot in slots]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two slots are named '{name}'; give each a name of its own")
+    kinds = {slot.accelerator for slot in slots}
+    for tier in tiers:
+        if not slots:
+            raise InputError(f"tier '{tier.name}' has no slot to run on; see `swarm leases`")
+        for accelerator in tier.accelerators:
+            if accelerator not in kinds:
+                raise InputError(
+                    f"tier '{tier.name}' names accelerator {accelerator}, but no slot has one; see `swarm leases`"
+                )
+
+
+def _stale(token: int, row: sqlite3.Row | None) -> StaleToken:
+    if row is None:
+        return StaleToken(f"token {token} belongs to no lease; ask for one first")
+    return StaleToken(f"lease {token} is {row['state']}: what comes under it is refused")
+
+
+def _explain(error: sqlite3.OperationalError) -> SwarmError:
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        return DiskFull("the disk is full: no lease can be written; free some space, then start again")
+    return SwarmError(f"the table of leases cannot be used: {error}; see whether another process hangs on it")

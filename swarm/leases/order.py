@@ -1,0 +1,138 @@
+"""Who is served next: the tier's priority, then fair share among holders, then bid, then age.
+
+Fair share is start-time fair queueing (Goyal, Vin and Cheng, 1996): each holder is charged the seconds its leases
+take, the one charged least is served, and who comes back after a rest starts at the present, not with saved-up
+credit. A lease is charged its tier's typical seconds when it is granted and what it really took when it ends.
+Every ``AGED_TURN``-th grant goes to the oldest request that has let ``PATIENCE`` grants pass it by, so that no tier,
+holder or bid starves another. Age is counted in requests and grants: a clock that jumps changes no order.
+
+All of it is index look-ups: a grant costs the logarithm of the queue, times the few tiers there are.
+"""
+
+import json
+import sqlite3
+
+PATIENCE = 256  # grants a request lets pass before it counts as aged
+AGED_TURN = 8  # one grant in so many goes to the oldest aged request
+_SMOOTHING = 0.2  # weight of the newest lease in its tier's typical seconds
+
+# A line is one holder's requests for one tier; `charged` is the holder's and equal in all its lines.
+SCHEMA = """
+CREATE TABLE lines (
+    tier TEXT NOT NULL, session TEXT NOT NULL, holder TEXT NOT NULL, waiting INTEGER NOT NULL,
+    charged REAL NOT NULL, PRIMARY KEY (session, holder, tier)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lines_next ON lines (tier, charged) WHERE waiting > 0;
+CREATE TABLE present (charged REAL NOT NULL) STRICT;
+INSERT INTO present VALUES (0.0);
+CREATE INDEX requests_line ON requests (tier, session, holder, bid DESC, seq) WHERE state = 'queued';
+CREATE INDEX requests_age ON requests (tier, seq) WHERE state = 'queued';
+CREATE INDEX slots_free ON slots (accelerator, name) WHERE offered = 1 AND token IS NULL;
+"""
+
+
+def last_token(db: sqlite3.Connection) -> int:
+    """The token of the newest lease; 0 before the first."""
+    token: int = db.execute("SELECT COALESCE(MAX(token), 0) FROM leases").fetchone()[0]
+    return token
+
+
+def match(db: sqlite3.Connection) -> tuple[sqlite3.Row, sqlite3.Row] | None:
+    """The request to serve next and the free slot it gets; None when no free slot suits a waiting request."""
+    servable = {}
+    for tier in db.execute("SELECT name, priority, accelerators FROM tiers").fetchall():
+        line = db.execute(
+            "SELECT * FROM lines WHERE tier = ? AND waiting > 0 ORDER BY charged LIMIT 1", (tier["name"],)
+        ).fetchone()
+        if line and (slot := _free_slot(db, json.loads(tier["accelerators"]))):
+            servable[tier["name"]] = (-tier["priority"], line["charged"], line, slot)
+    if not servable:
+        return None
+    if (last_token(db) + 1) % AGED_TURN == 0 and (aged := _aged(db, list(servable))):
+        return aged, servable[aged["tier"]][3]
+    _, _, line, slot = min(servable.values(), key=lambda choice: choice[:2])
+    request = db.execute(
+        "SELECT * FROM requests WHERE state = 'queued' AND tier = ? AND session = ? AND holder = ?"
+        " ORDER BY bid DESC, seq LIMIT 1",
+        (line["tier"], line["session"], line["holder"]),
+    ).fetchone()
+    return request, slot
+
+
+def join_line(db: sqlite3.Connection, *, tier: str, session: str, holder: str) -> None:
+    """Count a new request. A holder that waited for nothing starts at the present, unless it is charged more."""
+    charged, waiting = db.execute(
+        "SELECT COALESCE(MAX(charged), 0.0), COALESCE(SUM(waiting), 0) FROM lines WHERE session = ? AND holder = ?",
+        (session, holder),
+    ).fetchone()
+    if not waiting:
+        charged = max(charged, db.execute("SELECT charged FROM present").fetchone()[0])
+        db.execute("UPDATE lines SET charged = ? WHERE session = ? AND holder = ?", (charged, session, holder))
+    db.execute(
+        "INSERT INTO lines VALUES (?, ?, ?, 1, ?)"
+        " ON CONFLICT (session, holder, tier) DO UPDATE SET waiting = waiting + 1",
+        (tier, session, holder, charged),
+    )
+
+
+def leave_line(db: sqlite3.Connection, request: sqlite3.Row) -> None:
+    """Count a request that waits no more."""
+    db.execute(
+        "UPDATE lines SET waiting = waiting - 1 WHERE session = ? AND holder = ? AND tier = ?",
+        (request["session"], request["holder"], request["tier"]),
+    )
+
+
+def charge(db: sqlite3.Connection, request: sqlite3.Row) -> float:
+    """Charge a grant its tier's typical seconds, and return them; the present moves on with whom is served."""
+    seconds: float = db.execute("SELECT typical_seconds FROM tiers WHERE name = ?", (request["tier"],)).fetchone()[0]
+    db.execute(
+        "UPDATE present SET charged = MAX(charged, (SELECT charged FROM lines WHERE session = ? AND holder = ?"
+        " AND tier = ?))",
+        (request["session"], request["holder"], request["tier"]),
+    )
+    _add(db, request, seconds)
+    return seconds
+
+
+def settle(db: sqlite3.Connection, lease: sqlite3.Row, seconds: float) -> None:
+    """Put what a lease took in place of what it was charged when granted."""
+    _add(db, lease, seconds - lease["charged"])
+    db.execute(
+        "UPDATE tiers SET typical_seconds = typical_seconds + ? * (? - typical_seconds) WHERE name = ?",
+        (_SMOOTHING, seconds, lease["tier"]),
+    )
+
+
+def _add(db: sqlite3.Connection, row: sqlite3.Row, seconds: float) -> None:
+    db.execute(
+        "UPDATE lines SET charged = charged + ? WHERE session = ? AND holder = ?",
+        (seconds, row["session"], row["holder"]),
+    )
+
+
+def _free_slot(db: sqlite3.Connection, accelerators: list[str]) -> sqlite3.Row | None:
+    query = "SELECT * FROM slots WHERE offered = 1 AND token IS NULL"
+    row: sqlite3.Row | None = None
+    if not accelerators:
+        return db.execute(f"{query} ORDER BY accelerator, name LIMIT 1").fetchone()  # type: ignore[no-any-return]  # sqlite3
+    for accelerator in accelerators:
+        row = db.execute(f"{query} AND accelerator = ? ORDER BY name LIMIT 1", (accelerator,)).fetchone()
+        if row:
+            break
+    return row
+
+
+def _aged(db: sqlite3.Connection, tiers: list[str]) -> sqlite3.Row | None:
+    """The oldest request of these tiers, when it has let PATIENCE grants pass."""
+    oldest = [
+        row
+        for tier in tiers
+        if (
+            row := db.execute(
+                "SELECT * FROM requests WHERE state = 'queued' AND tier = ? ORDER BY seq LIMIT 1", (tier,)
+            ).fetchone()
+        )
+    ]
+    aged = min(oldest, key=lambda row: int(row["seq"]))
+    return aged if last_token(db) - aged["born"] >= PATIENCE else None

@@ -1,0 +1,424 @@
+"""The steps of one experiment, from ports alone. Each may run twice: it looks at what is on record and goes on from there."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from swarm.config import Settings
+from swarm.errors import SwarmError
+from swarm.journal import Journal
+from swarm.ports import Clock
+from swarm.research import promotion
+from swarm.research.experiment import Experiment, Move, Proposal, Review, ReviewVerdict, Status, Trial
+from swarm.research.knobs import read_knobs, set_knobs
+from swarm.research.ledger import Kind
+from swarm.research.lineage import Lineage
+from swarm.research.promotion import Gain, Noise, Screening, Validation
+from swarm.research.state import seeds
+from swarm.scribe import Scribe
+from swarm.trials import Trials
+from trainer.contract import Direction, Task
+
+Reviewer = Callable[[Experiment, Proposal], Awaitable[Review]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """All that the steps of an experiment work with."""
+
+    task: Task
+    settings: Settings
+    journal: Journal
+    trials: Trials
+    lineage: Lineage
+    scribe: Scribe
+    review: Reviewer
+    clock: Clock
+
+    @property
+    def minimize(self) -> bool:
+        return self.task.direction is Direction.MINIMIZE
+
+
+class Lifecycle:
+    """Carries experiments from proposal to verdict."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._state = lab.journal.state
+        self._references: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._deciding = asyncio.Lock()  # one verdict at a time: two gains over one incumbent are not both gains
+        self._admitting = asyncio.Lock()  # ids are given in order
+
+    # ---- proposal and review ------------------------------------------------------------------------------
+
+    async def open_baseline(self) -> None:
+        """Make the task's own file the first experiment and the first incumbent."""
+        if self._state.experiments:
+            return
+        task = self._lab.task
+        source = task.editable_path.read_text(encoding="utf-8")
+        name = f"{self._state.session}-e000"
+        files = await asyncio.to_thread(_tree, task)
+        commit = await asyncio.to_thread(
+            self._lab.lineage.commit, name, source, f"baseline of {task.name}", parent=None, files=files
+        )
+        proposal = Proposal(
+            author="baseline",
+            hypothesis=f"the starting point: {task.editable} of {task.name}",
+            parent=commit,
+            source=source,
+        )
+        await self._claim(source, name)
+        await self._record_proposal(name, proposal, commit, Status.BASELINE)
+
+    async def admit(self, proposal: Proposal) -> Experiment:
+        """File a proposal as an experiment and have it reviewed; APPROVED or REJECTED afterwards."""
+        async with self._admitting:
+            name = f"{self._state.session}-e{len(self._state.experiments):03d}"
+            commit = await asyncio.to_thread(
+                self._lab.lineage.commit, name, proposal.source, proposal.hypothesis, parent=proposal.parent
+            )
+            await self._record_proposal(name, proposal, commit, Status.PROPOSED)
+        experiment = self._state.experiments[name]
+        diff = await asyncio.to_thread(self._lab.lineage.diff, proposal.parent, commit)
+        await self._lab.scribe.hypothesis(experiment, diff)
+        return await self.settle(experiment, proposal)
+
+    async def settle(self, experiment: Experiment, proposal: Proposal | None = None) -> Experiment:
+        """Review a PROPOSED experiment: the duplicate check first, the reviewer next."""
+        if proposal is None:
+            proposal = await self._proposal_again(experiment)
+        twin = await self._claim(proposal.source, experiment.id)
+        if twin is not None:
+            review = Review(
+                verdict=ReviewVerdict.REJECTED, reasons=(f"the same file was tried as {twin}",), near=(twin,)
+            )
+        else:
+            review = await self._lab.review(experiment, proposal)
+        await self._lab.scribe.review(experiment, review, author="reviewer")
+        move = Move.APPROVE if review.verdict is ReviewVerdict.APPROVED else Move.REJECT
+        return await self._lab.journal.move(experiment, move, reasons=review.reasons)
+
+    # ---- screening ------------------------------------------------------------------------------------------
+
+    async def screen(self, name: str) -> None:
+        """Run an approved experiment on the screening tier until it is promoted or out."""
+        while (experiment := self._state.experiments[name]).status in (Status.APPROVED, Status.SCREENING):
+            looks = len(experiment.completed("screen"))
+            seed = seeds(self._lab.settings.seed, "screen", looks + 1)[looks]
+            trial = await self._lab.trials.run(
+                experiment,
+                "screen",
+                seed,
+                bid=experiment.expected_gain or 0.0,
+                started=lambda: self._begin(name, Status.APPROVED, Move.SCREEN),
+            )
+            experiment = self._state.experiments[name]
+            if not trial.completed:
+                await self._over(experiment, Move.CRASH, (f"{trial.outcome}: {trial.message}",))
+                return
+            await self._ensure_reference(trial.accelerator)
+            await self._decide_screening(experiment, trial.accelerator)
+
+    async def _decide_screening(self, experiment: Experiment, accelerator: str) -> None:
+        incumbent = self._state.incumbent
+        gain = self.screening_gain(experiment, incumbent, accelerator)
+        if gain is None:
+            raise SwarmError(
+                f"the incumbent {incumbent.id} has no score on tier 'screen', so nothing can be compared with it; "
+                f"see `swarm experiment {incumbent.id}`"
+            )
+        numbers = {"tier": "screen", "gain": gain.mean, "se": gain.se, "n": gain.n, "against": incumbent.id}
+        told = (
+            f"screening gain {gain.mean:+.4f} ± {gain.se:.4f} {self._lab.task.metric} over {incumbent.id} (n={gain.n})"
+        )
+        match promotion.screen(gain, looks=gain.n):
+            case Screening.PROMOTED:
+                await self._lab.journal.move(experiment, Move.PROMOTE, reasons=(told,), verdict=numbers)
+            case Screening.RETEST:
+                await self._lab.journal.move(experiment, Move.RETEST, reasons=(told,), verdict=numbers)
+            case Screening.PRUNED:
+                if await self._worth_rebasing(experiment, accelerator):
+                    await self.rebase(experiment)
+                else:
+                    await self._over(experiment, Move.PRUNE, (told,), numbers)
+
+    async def _worth_rebasing(self, experiment: Experiment, accelerator: str) -> bool:
+        """Whether a candidate that does not beat the incumbent was a gain over its own, older parent."""
+        parent = next((e for e in self._state.experiments.values() if e.candidate == experiment.parent), None)
+        if parent is None or parent.id == self._state.incumbent.id or parent.id not in self._state.incumbents:
+            return False
+        gain = self.screening_gain(experiment, parent, accelerator)
+        return gain is not None and promotion.screen(gain, looks=gain.n, max_looks=gain.n) is Screening.PROMOTED
+
+    def screening_gain(self, experiment: Experiment, reference: Experiment, accelerator: str) -> Gain | None:
+        """Gain at screening over the reference's own fresh runs there; None while either has none."""
+        noise = self._state.noise("screen", accelerator)
+        ran = [t.value for t in experiment.completed("screen", accelerator) if t.value is not None]
+        fresh = [t.value for t in self._fresh(reference, "screen", accelerator) if t.value is not None]
+        if noise is None or not ran or not fresh:
+            return None
+        return promotion.gain_over(ran, fresh, noise, minimize=self._lab.minimize)
+
+    def _fresh(self, experiment: Experiment, tier: str, accelerator: str) -> list[Trial]:
+        """Runs by which nothing was selected: an incumbent's own screening score is too good to be a reference."""
+        wanted = set(self._reference_seeds(experiment))
+        return [t for t in experiment.completed(tier, accelerator) if t.seed in wanted]
+
+    def _reference_seeds(self, experiment: Experiment) -> Sequence[int]:
+        replicates = self._lab.settings.promotion.replicates
+        return seeds(self._lab.settings.seed, "reference", replicates if experiment.status is Status.BASELINE else 2)
+
+    async def _ensure_reference(self, accelerator: str) -> None:
+        """Have the incumbent run at screening where a candidate ran, so that like is compared with like."""
+        while True:
+            incumbent = self._state.incumbent
+            key = (incumbent.id, accelerator)
+            if key not in self._references:
+                self._references[key] = asyncio.create_task(self._refer(incumbent))
+            await asyncio.shield(self._references[key])
+            if incumbent.id == self._state.incumbent.id:
+                return
+
+    async def _refer(self, experiment: Experiment) -> None:
+        await asyncio.gather(
+            *(
+                self._lab.trials.run(experiment, "screen", seed, bid=REFERENCE_BID)
+                for seed in self._reference_seeds(experiment)
+            )
+        )
+
+    # ---- noise floor ----------------------------------------------------------------------------------------
+
+    async def measure_noise(self) -> None:
+        """Replicate the baseline on both tiers: the noise floor. Raises SwarmError when it does not run."""
+        baseline = self._state.baseline
+        count = self._lab.settings.promotion.replicates
+        runs = [("screen", seed) for seed in self._reference_seeds(baseline)]
+        runs += [("validate", seed) for seed in seeds(self._lab.settings.seed, "validate", count)]
+        trials = await asyncio.gather(
+            *(self._lab.trials.run(baseline, tier, seed, bid=REFERENCE_BID) for tier, seed in runs)
+        )
+        failed = [trial for trial in trials if not trial.completed]
+        if failed:
+            raise SwarmError(
+                f"the task's own {self._lab.task.editable} ended {failed[0].outcome} on tier '{failed[0].tier}': "
+                f"{failed[0].message or 'no message'}; a baseline that does not run cannot be improved"
+            )
+        await self._lab.scribe.result(self._state.baseline)
+
+    # ---- validation -----------------------------------------------------------------------------------------
+
+    async def validate(self, name: str) -> None:
+        """Run a promoted candidate beside the incumbent on the validation tier, pair by pair, until it is decided."""
+        pairs = self._lab.settings.promotion.min_pairs
+        while (experiment := self._state.experiments[name]).status in (Status.PROMOTED, Status.VALIDATING):
+            incumbent = self._state.incumbent
+            ran = await self._run_pairs(experiment, incumbent, pairs)
+            experiment = self._state.experiments[name]
+            broken = next((candidate for candidate, _ in ran if not candidate.completed), None)
+            if broken is not None:
+                await self._over(experiment, Move.CRASH, (f"{broken.outcome}: {broken.message}",))
+                return
+            async with self._deciding:
+                if incumbent.id == self._state.incumbent.id and not await self._decide_validation(experiment, ran):
+                    pairs += 1
+
+    async def _run_pairs(self, experiment: Experiment, incumbent: Experiment, count: int) -> list[tuple[Trial, Trial]]:
+        """(candidate, incumbent) trials on the first ``count`` validation seeds; known ones are not run again."""
+        bid = float(experiment.verdict.get("gain", 0.0) or 0.0)  # type: ignore[arg-type]  # a verdict is JSON
+        chosen = seeds(self._lab.settings.seed, "validate", count)
+        candidates = [
+            self._lab.trials.run(
+                experiment,
+                "validate",
+                seed,
+                bid=bid,
+                started=lambda: self._begin(experiment.id, Status.PROMOTED, Move.VALIDATE),
+            )
+            for seed in chosen
+        ]
+        incumbents = [self._lab.trials.run(incumbent, "validate", seed, bid=bid) for seed in chosen]
+        trials = await asyncio.gather(*candidates, *incumbents)
+        return list(zip(trials[:count], trials[count:], strict=True))
+
+    async def _decide_validation(self, experiment: Experiment, ran: Sequence[tuple[Trial, Trial]]) -> bool:
+        """Confirm, refute, or ask for another pair (False)."""
+        settings = self._lab.settings.promotion
+        alike = [(c, i) for c, i in ran if i.completed and c.accelerator == i.accelerator]
+        noise = self._state.noise("validate", ran[0][0].accelerator)
+        if noise is None or not alike:
+            raise SwarmError(f"{experiment.id} has no pair of runs on one accelerator type; see `swarm leases`")
+        values = [(c.value, i.value) for c, i in alike if c.value is not None and i.value is not None]
+        gain = promotion.paired_gain(values, noise, minimize=self._lab.minimize)
+        test = self._state.validations + 1
+        alpha = promotion.allowance(test, self._state.confirmed_tests, settings.alpha)
+        said = promotion.validate(gain, alpha=alpha, min_pairs=settings.min_pairs, max_pairs=settings.max_pairs)
+        if said is Validation.UNDECIDED:
+            return False
+        low, high = gain.interval()
+        numbers = {
+            "tier": "validate",
+            "gain": gain.mean,
+            "ci95": [low, high],
+            "n": gain.n,
+            "against": self._state.incumbent.id,
+            "alpha": alpha,
+            "noise_sd": noise.sd,
+            "test": test,
+        }
+        told = f"validated gain {gain.mean:+.4f} [{low:+.4f}, {high:+.4f}] {self._lab.task.metric} over {self._state.incumbent.id}"
+        move = Move.CONFIRM if said is Validation.CONFIRMED else Move.REFUTE
+        moved = await self._over(experiment, move, (told,), numbers)
+        if move is Move.CONFIRM:
+            await asyncio.to_thread(self._lab.lineage.set_best, moved.candidate)
+        await self._lab.scribe.decision(moved, gain, _rule(noise, alpha, test))
+        return True
+
+    # ---- when the incumbent moves ---------------------------------------------------------------------------
+
+    async def reconsider(self, experiment: Experiment) -> None:
+        """A promoted experiment meets a new incumbent: it still beats it, or its idea is rebased on it, or it goes."""
+        accelerator = experiment.completed("screen")[-1].accelerator
+        await self._ensure_reference(accelerator)
+        experiment = self._state.experiments[experiment.id]
+        gain = self.screening_gain(experiment, self._state.incumbent, accelerator)
+        if experiment.status is not Status.PROMOTED or gain is None:
+            return
+        if promotion.screen(gain, looks=gain.n, max_looks=gain.n) is Screening.PROMOTED:
+            numbers = {
+                "tier": "screen",
+                "gain": gain.mean,
+                "se": gain.se,
+                "n": gain.n,
+                "against": self._state.incumbent.id,
+            }
+            await self._lab.journal.move(experiment, Move.KEEP, verdict=numbers)
+        else:
+            await self.rebase(experiment)
+
+    async def rebase(self, experiment: Experiment) -> None:
+        """Put the experiment's change on top of the incumbent and screen it anew; withdraw what does not apply."""
+        incumbent = self._state.incumbent
+        source, fault = await asyncio.to_thread(self._rebased, experiment, incumbent)
+        if source is None:
+            await self._over(experiment, Move.WITHDRAW, (fault,))
+            return
+        twin = await self._claim(source, experiment.id)
+        if twin is not None:
+            await self._over(experiment, Move.WITHDRAW, (f"on top of {incumbent.id} it is the same file as {twin}",))
+            return
+        commit = await asyncio.to_thread(
+            self._lab.lineage.commit, experiment.id, source, experiment.hypothesis, parent=incumbent.candidate
+        )
+        await self._lab.journal.move(
+            experiment,
+            Move.REBASE,
+            reasons=(f"rebased on {incumbent.id}",),
+            candidate=commit,
+            parent=incumbent.candidate,
+        )
+
+    def _rebased(self, experiment: Experiment, incumbent: Experiment) -> tuple[str | None, str]:
+        lineage = self._lab.lineage
+        assert experiment.parent is not None
+        base, ours = lineage.source(experiment.parent), lineage.source(incumbent.candidate)
+        if not experiment.changes:
+            merged = lineage.merge(base, ours, lineage.source(experiment.candidate))
+            return merged, f"its edit conflicts with that of {incumbent.id}"
+        before, after = read_knobs(base), read_knobs(ours)
+        clash = sorted(name for name in experiment.changes if before.get(name) != after.get(name))
+        if clash:
+            return None, f"{incumbent.id} has set {', '.join(clash)} otherwise in the meantime"
+        return set_knobs(ours, experiment.changes), ""
+
+    # ---- the closing examination ----------------------------------------------------------------------------
+
+    async def examine(self, pairs: int) -> list[tuple[Trial, Trial]]:
+        """Run incumbent and baseline once more on fresh seeds and score the hidden shard: an estimate nothing chose."""
+        chosen = seeds(self._lab.settings.seed, "closing", pairs)
+        candidates = [self._state.incumbent, self._state.baseline]
+        trials = await asyncio.gather(
+            *(
+                self._lab.trials.run(experiment, "validate", seed, bid=REFERENCE_BID, holdout=True)
+                for experiment in candidates
+                for seed in chosen
+            )
+        )
+        return list(zip(trials[:pairs], trials[pairs:], strict=True))
+
+    # ---- small steps ----------------------------------------------------------------------------------------
+
+    async def _begin(self, name: str, waiting: Status, move: Move) -> None:
+        experiment = self._state.experiments[name]
+        if experiment.status is waiting:
+            await self._lab.journal.move(experiment, move)
+
+    async def _over(
+        self,
+        experiment: Experiment,
+        move: Move,
+        reasons: tuple[str, ...],
+        numbers: dict[str, object] | None = None,
+    ) -> Experiment:
+        moved = await self._lab.journal.move(experiment, move, reasons=reasons, verdict=numbers)
+        await self._lab.scribe.result(moved)
+        return moved
+
+    async def _claim(self, source: str, holder: str) -> str | None:
+        """Claim a file for an experiment; who had it before, or None when it is ours."""
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        key = f"{self._state.session}:{digest}"
+        claim = await asyncio.to_thread(self._lab.scribe.notebook.claim, key, holder, at=self._lab.clock.now())
+        return None if claim.holder == holder else claim.holder
+
+    async def _record_proposal(self, name: str, proposal: Proposal, commit: str, status: Status) -> None:
+        data = {
+            "status": status,
+            "author": proposal.author,
+            "hypothesis": proposal.hypothesis,
+            "parent": None if status is Status.BASELINE else proposal.parent,
+            "candidate": commit,
+            "changes": dict(proposal.changes),
+            "expected_gain": proposal.expected_gain,
+            "citations": proposal.citations,
+            "wave": proposal.wave,
+        }
+        await self._lab.journal.record(Kind.PROPOSED, name, data, experiment=name)
+
+    async def _proposal_again(self, experiment: Experiment) -> Proposal:
+        """The proposal of an experiment that was filed and not yet reviewed when the session died."""
+        assert experiment.parent is not None
+        source = await asyncio.to_thread(self._lab.lineage.source, experiment.candidate)
+        return Proposal(
+            author=experiment.author,
+            hypothesis=experiment.hypothesis,
+            parent=experiment.parent,
+            source=source,
+            changes=experiment.changes,
+            expected_gain=experiment.expected_gain,
+            citations=experiment.citations,
+            wave=experiment.wave,
+        )
+
+
+REFERENCE_BID = 1e9  # what everything else is compared with goes first
+
+
+def _tree(task: Task) -> dict[str, str]:
+    """The task's own files, so that a checkout of a candidate is a whole task folder."""
+    files = {}
+    for name in ("task.toml", "program.md", *task.protected):
+        path = task.folder / name
+        if path.is_file():
+            files[name] = path.read_text(encoding="utf-8")
+    return files
+
+
+def _rule(noise: Noise, alpha: float, test: int) -> str:
+    return (
+        f"Rule: Student's t at level {alpha:.4g}, this session's validation number {test} under LORD++, "
+        f"shared among the looks; noise sd {noise.sd:.4f} with {noise.df} degrees of freedom."
+    )

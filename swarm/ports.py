@@ -1,0 +1,156 @@
+"""What the swarm needs of the outside, as Protocols. A port promises behaviour; one contract suite proves it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from swarm.research.experiment import Json, Knob, Proposal
+from trainer.contract import Budget, Range, Task, TrialResult
+
+
+class Clock(Protocol):
+    """The only source of time in the swarm; simulated time is another clock."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after ``seconds`` of this clock's time."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One accelerator that can run one trial."""
+
+    name: str  # unique in a home, e.g. "cpu-0"
+    accelerator: str  # its type, e.g. "cpu", "H100"
+    device: int | None = None  # CUDA device number; None on CPU
+    memory_mb: int | None = None  # MiB a trial may use; None: the task's limit alone
+    price_per_hour: float = 0.0  # dollars
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialOrder:
+    """All an executor needs to run one trial."""
+
+    trial_id: str  # names the trial for ever; submitting it twice runs it once
+    session: str
+    task: Task
+    source: str  # the candidate's editable file, whole
+    tier: str
+    budget: Budget
+    seed: int
+    slot: Slot
+    token: int  # fencing token of the lease
+    holdout: bool = False  # score the hidden shard too
+
+
+class Executor(Protocol):
+    """Runs trials somewhere.
+
+    Promises: ``submit`` of a known trial id starts nothing anew; a trial survives the death of the swarm's
+    process and ``result`` of the resumed swarm finds it; every submitted trial ends in exactly one result, with
+    outcome PREEMPTED when the trial was lost; when ``cancel`` returns, nothing of the trial runs any more.
+    """
+
+    async def prepare(self, task: Task, progress: Callable[[str], None]) -> None:
+        """Make the task's data ready where trials will run; a no-op when it is. Raises SwarmError."""
+        ...
+
+    async def submit(self, order: TrialOrder) -> None:
+        """Start the trial, unless it is known. Raises DiskFull."""
+        ...
+
+    async def result(self, trial_id: str) -> TrialResult:
+        """Wait for the trial's end."""
+        ...
+
+    async def cancel(self, trial_id: str) -> None:
+        """End the trial and return when it is confirmed dead."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellResult:
+    """What one cell gave."""
+
+    text: str  # stdout and the repr of the last expression
+    images: tuple[bytes, ...]  # PNG files it displayed
+    outputs: tuple[Json, ...]  # as nbformat keeps them, for the .ipynb export
+    error: str | None  # the last line of the traceback; None when it ran through
+
+
+class Kernel(Protocol):
+    """A Jupyter kernel the analyst computes in. Cells share one namespace, as in a notebook."""
+
+    async def run(self, source: str, *, timeout_seconds: float) -> CellResult:
+        """Run one cell. Raises KernelDied when the kernel is gone or the time is up; the next call gets a new one."""
+        ...
+
+    async def close(self) -> None:
+        """End the kernel; it is gone when this returns."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """One experiment as a proposer sees it."""
+
+    experiment: str
+    wave: str | None
+    knobs: Mapping[str, Knob]  # every constant of the candidate, not only the changed ones
+    gain: float | None  # measured at screening against the baseline there; positive is better; None: no value
+    outcome: str  # of its last trial
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief:
+    """What a proposer is told. Everything else it recalls from the notebook by itself."""
+
+    session: str
+    task: Task
+    parent: str  # commit of the incumbent
+    source: str  # the incumbent's file
+    knobs: Mapping[str, Knob]  # the incumbent's constants
+    ranges: Mapping[str, Range]  # the search space, one range a constant
+    observations: Sequence[Observation]  # all experiments of the session that were screened, in order
+    noise: float | None  # sd of one screening score, metric units; None until measured
+    wanted: int  # how many proposals fill the backlog
+    wave: str  # name for the wave, if it makes one
+    seed: int  # its randomness follows from this
+
+
+class Proposer(Protocol):
+    """Thinks of changes. May return fewer than wanted, or none when it has nothing worth a slot."""
+
+    name: str
+
+    async def propose(self, brief: Brief) -> list[Proposal]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaveReport:
+    """A finished wave, as the analyst gets it."""
+
+    session: str
+    task: Task
+    wave: str
+    design: str  # "plackett-burman", "sampler", ...
+    baseline: Mapping[str, Knob]  # constants of the wave's parent
+    observations: Sequence[Observation]
+    noise: float | None  # sd of one screening score
+    extra: Json = field(default_factory=dict)

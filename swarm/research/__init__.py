@@ -1,0 +1,1 @@
+"""What is tried and what counts as found."""

@@ -1,0 +1,210 @@
+"""Proposal, Review, Trial, Experiment and their legal moves. Pure: no file, clock, network or randomness."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from swarm.errors import IllegalTransition
+
+Knob = bool | int | float | str  # the value of one ALL_CAPS constant of the editable file
+Json = Mapping[str, object]  # what an event or a notebook entry carries
+
+
+class Status(StrEnum):
+    """Where an experiment stands; the closed list."""
+
+    BASELINE = "BASELINE"  # the task's own file: not proposed by anyone, never judged as a gain
+    PROPOSED = "PROPOSED"
+    REJECTED = "REJECTED"
+    APPROVED = "APPROVED"  # waits for a screening slot
+    SCREENING = "SCREENING"
+    PRUNED = "PRUNED"
+    PROMOTED = "PROMOTED"  # waits for validation
+    VALIDATING = "VALIDATING"
+    CONFIRMED = "CONFIRMED"
+    REFUTED = "REFUTED"
+    CRASHED = "CRASHED"
+    WITHDRAWN = "WITHDRAWN"  # its edit no longer applies to the incumbent, or it became another's twin
+
+
+FINAL = frozenset(
+    {
+        Status.BASELINE,
+        Status.REJECTED,
+        Status.PRUNED,
+        Status.CONFIRMED,
+        Status.REFUTED,
+        Status.CRASHED,
+        Status.WITHDRAWN,
+    }
+)
+
+
+class Move(StrEnum):
+    """What can happen to an experiment."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    SCREEN = "screen"  # its first screening trial starts
+    RETEST = "retest"  # undecided: screen again with another seed
+    PRUNE = "prune"
+    PROMOTE = "promote"
+    KEEP = "keep"  # the incumbent moved and it still looks better
+    VALIDATE = "validate"  # its first validation trial starts
+    CONFIRM = "confirm"
+    REFUTE = "refute"
+    CRASH = "crash"  # its trials end without a value
+    REBASE = "rebase"  # the incumbent moved: same idea, new parent, screened anew
+    WITHDRAW = "withdraw"
+
+
+_LEGAL: Mapping[tuple[Status, Move], Status] = {
+    (Status.PROPOSED, Move.APPROVE): Status.APPROVED,
+    (Status.PROPOSED, Move.REJECT): Status.REJECTED,
+    (Status.APPROVED, Move.SCREEN): Status.SCREENING,
+    (Status.APPROVED, Move.REBASE): Status.APPROVED,
+    (Status.APPROVED, Move.WITHDRAW): Status.WITHDRAWN,
+    (Status.SCREENING, Move.RETEST): Status.SCREENING,
+    (Status.SCREENING, Move.PRUNE): Status.PRUNED,
+    (Status.SCREENING, Move.PROMOTE): Status.PROMOTED,
+    (Status.SCREENING, Move.CRASH): Status.CRASHED,
+    (Status.SCREENING, Move.REBASE): Status.APPROVED,
+    (Status.SCREENING, Move.WITHDRAW): Status.WITHDRAWN,
+    (Status.PROMOTED, Move.KEEP): Status.PROMOTED,
+    (Status.PROMOTED, Move.VALIDATE): Status.VALIDATING,
+    (Status.PROMOTED, Move.REBASE): Status.APPROVED,
+    (Status.PROMOTED, Move.WITHDRAW): Status.WITHDRAWN,
+    (Status.VALIDATING, Move.CONFIRM): Status.CONFIRMED,
+    (Status.VALIDATING, Move.REFUTE): Status.REFUTED,
+    (Status.VALIDATING, Move.CRASH): Status.CRASHED,
+    (Status.VALIDATING, Move.REBASE): Status.APPROVED,
+    (Status.VALIDATING, Move.WITHDRAW): Status.WITHDRAWN,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A hypothesis and the edit that tests it."""
+
+    author: str  # who proposes: the role's name, with an instance suffix where several run
+    hypothesis: str  # one sentence that a trial can contradict
+    parent: str  # commit of the candidate the edit was made on
+    source: str  # the whole edited file
+    changes: Mapping[str, Knob] = field(default_factory=dict)  # constants set; empty for an edit of the code
+    expected_gain: float | None = None  # in the metric's unit, positive is better; None: not stated
+    citations: tuple[str, ...] = ()  # ids of notebook entries that led here
+    wave: str | None = None  # the wave it belongs to
+
+
+class ReviewVerdict(StrEnum):
+    """What a reviewer answers."""
+
+    APPROVED = "APPROVED"
+    REVISE = "REVISE"
+    REJECTED = "REJECTED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """A reviewer's answer to a proposal."""
+
+    verdict: ReviewVerdict
+    reasons: tuple[str, ...]  # one sentence each; for an approval, what was checked
+    near: tuple[str, ...] = ()  # notebook entries of earlier experiments close to this one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One run of one candidate, from the moment it was given a slot."""
+
+    id: str
+    experiment: str
+    candidate: str  # commit it ran
+    tier: str
+    slot: str
+    accelerator: str
+    seed: int
+    token: int  # fencing token of the lease it ran under
+    started_at: float  # unix seconds
+    ended_at: float | None = None  # unix seconds; None while it runs
+    outcome: str | None = None  # a trainer Outcome; None while it runs
+    value: float | None = None  # the metric on the validation shard; None unless COMPLETED
+    holdout: float | None = None  # the metric on the hidden shard; None unless asked for
+    train_seconds: float | None = None  # charged to the candidate
+    peak_memory_mb: float | None = None
+    steps: int | None = None
+    message: str = ""  # one line: why it has no value
+
+    @property
+    def completed(self) -> bool:
+        return self.value is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A proposal and all that happened to it. Immutable: moves give a new one."""
+
+    id: str
+    status: Status
+    author: str
+    hypothesis: str
+    parent: str | None  # commit it was last based on; None for the baseline
+    candidate: str  # commit of its current file
+    changes: Mapping[str, Knob]
+    expected_gain: float | None  # in the metric's unit, positive is better
+    citations: tuple[str, ...]
+    wave: str | None
+    created_at: float  # unix seconds
+    reasons: tuple[str, ...] = ()  # of the last move
+    verdict: Json = field(default_factory=dict)  # the numbers behind the last decision
+    trials: tuple[Trial, ...] = ()  # in order of their start
+    moves: int = 0  # made so far
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+    def advance(
+        self,
+        move: Move,
+        *,
+        reasons: tuple[str, ...] = (),
+        verdict: Json | None = None,
+        candidate: str | None = None,
+        parent: str | None = None,
+    ) -> "Experiment":
+        """The experiment after ``move``; ``candidate`` and ``parent`` are given by a REBASE alone.
+
+        Raises IllegalTransition when the status forbids the move.
+        """
+        status = _LEGAL.get((self.status, move))
+        if status is None:
+            raise IllegalTransition(f"experiment {self.id} is {self.status}: it cannot {move}")
+        return replace(
+            self,
+            status=status,
+            reasons=reasons,
+            verdict=self.verdict if verdict is None else verdict,
+            candidate=candidate or self.candidate,
+            parent=parent or self.parent,
+            moves=self.moves + 1,
+        )
+
+    def with_trial(self, trial: Trial) -> "Experiment":
+        """The experiment with ``trial`` added, or replaced where its id is known."""
+        if any(known.id == trial.id for known in self.trials):
+            trials = tuple(trial if known.id == trial.id else known for known in self.trials)
+        else:
+            trials = (*self.trials, trial)
+        return replace(self, trials=trials)
+
+    def completed(self, tier: str, accelerator: str | None = None) -> tuple[Trial, ...]:
+        """Trials of the *current* candidate on a tier that have a value (and one accelerator type, if given)."""
+        return tuple(
+            trial
+            for trial in self.trials
+            if trial.candidate == self.candidate
+            and trial.tier == tier
+            and trial.completed
+            and accelerator in (None, trial.accelerator)
+        )

@@ -1,0 +1,168 @@
+"""Append-only events of experiments in SQLite: the truth of a session. State is replay (see state.py)."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from swarm.errors import DiskFull, HomeTooNew
+from swarm.research.experiment import Json
+
+SCHEMA = 1  # raised when a table changes; an older program refuses a newer file
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS events (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+    session    TEXT NOT NULL,
+    at         REAL NOT NULL,
+    kind       TEXT NOT NULL,
+    key        TEXT NOT NULL,
+    experiment TEXT,
+    data       TEXT NOT NULL,
+    UNIQUE (session, kind, key)
+);
+CREATE INDEX IF NOT EXISTS events_of_session ON events (session, seq);
+CREATE TABLE IF NOT EXISTS pulses (session TEXT NOT NULL, run INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (session, run)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS wishes (seq INTEGER PRIMARY KEY AUTOINCREMENT, session TEXT NOT NULL,
+    wish TEXT NOT NULL, at REAL NOT NULL);
+"""
+
+
+class Kind(StrEnum):
+    """What an event tells."""
+
+    SESSION_OPENED = "session-opened"
+    RUN_STARTED = "run-started"  # a process began to work on the session
+    RUN_ENDED = "run-ended"  # that process stopped in good order
+    PROPOSED = "proposed"
+    MOVED = "moved"
+    TRIAL_STARTED = "trial-started"
+    TRIAL_ENDED = "trial-ended"
+    WAVE_OPENED = "wave-opened"
+    WAVE_ANALYSED = "wave-analysed"
+    SESSION_ENDED = "session-ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One line of the ledger."""
+
+    seq: int  # grows over the whole home
+    session: str
+    at: float  # unix seconds
+    kind: Kind
+    key: str  # unique within (session, kind): the same step taken twice leaves one event
+    experiment: str | None
+    data: Json
+
+
+class Ledger:
+    """The events of all sessions of a home. Safe for one writer a session and any number of readers."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file. Raises HomeTooNew when a newer version wrote it."""
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA:
+            self._db.close()
+            raise HomeTooNew(
+                f"{path} was written by a newer version (schema {version}, this one knows {SCHEMA}); "
+                "upgrade nightswarm or use another --home"
+            )
+        if version == SCHEMA:
+            return
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_TABLES)
+        self._db.execute(f"PRAGMA user_version={SCHEMA}")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def append(
+        self, session: str, kind: Kind, key: str, *, at: float, data: Json, experiment: str | None = None
+    ) -> Event | None:
+        """Write one event; None when (session, kind, key) is already there. Raises DiskFull."""
+        with self._lock:
+            try:
+                row = self._db.execute(
+                    "INSERT OR IGNORE INTO events (session, at, kind, key, experiment, data)"
+                    " VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
+                    (session, at, kind, key, experiment, json.dumps(data, sort_keys=True)),
+                ).fetchone()
+            except sqlite3.OperationalError as error:
+                raise _told(error) from error
+        if row is None:
+            return None
+        return Event(seq=row[0], session=session, at=at, kind=kind, key=key, experiment=experiment, data=data)
+
+    def events(self, session: str, after: int = 0) -> Iterator[Event]:
+        """Events of a session with seq > ``after``, oldest first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT seq, session, at, kind, key, experiment, data FROM events"
+                " WHERE session = ? AND seq > ? ORDER BY seq",
+                (session, after),
+            ).fetchall()
+        for seq, name, at, kind, key, experiment, data in rows:
+            yield Event(
+                seq=seq,
+                session=name,
+                at=at,
+                kind=Kind(kind),
+                key=key,
+                experiment=experiment,
+                data=json.loads(data),
+            )
+
+    def sessions(self) -> list[str]:
+        """Names of all sessions, in the order they were opened."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT session FROM events WHERE kind = ? ORDER BY seq", (Kind.SESSION_OPENED,)
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def pulse(self, session: str, run: int, at: float) -> None:
+        """Note that run number ``run`` of the session was alive at ``at`` (unix seconds)."""
+        with self._lock:
+            try:
+                self._db.execute("INSERT OR REPLACE INTO pulses VALUES (?, ?, ?)", (session, run, at))
+            except sqlite3.OperationalError as error:
+                raise _told(error) from error
+
+    def pulses(self, session: str) -> dict[int, float]:
+        """Run number -> unix seconds it was last alive."""
+        with self._lock:
+            return dict(
+                self._db.execute("SELECT run, at FROM pulses WHERE session = ?", (session,)).fetchall()
+            )
+
+    def wish(self, session: str, wish: str, at: float) -> None:
+        """Leave a wish (stop, stop-now, pause, resume) for the process that works on the session."""
+        with self._lock:
+            self._db.execute("INSERT INTO wishes (session, wish, at) VALUES (?, ?, ?)", (session, wish, at))
+
+    def wishes(self, session: str, after: int) -> list[tuple[int, str]]:
+        """Wishes with seq > ``after``, oldest first."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT seq, wish FROM wishes WHERE session = ? AND seq > ? ORDER BY seq", (session, after)
+            ).fetchall()
+
+    def last_wish(self) -> int:
+        """The seq of the newest wish: a run heeds only later ones."""
+        with self._lock:
+            return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM wishes").fetchone()[0])
+
+
+def _told(error: sqlite3.OperationalError) -> Exception:
+    if "full" in str(error):
+        return DiskFull("the disk is full; free some space and start the session again: nothing is lost")
+    return error

@@ -1,0 +1,220 @@
+"""What the ledger's events add up to: the state of one session. Pure; costs grow with events, not history."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from swarm.research.experiment import Experiment, Json, Move, Status, Trial
+from swarm.research.ledger import Event, Kind
+from swarm.research.promotion import Noise, NoiseFloor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One process's work on the session."""
+
+    number: int  # 1, 2, ...
+    pid: int
+    started_at: float  # unix seconds
+    ended_at: float | None = None  # None: it lives, or died without a word
+    reason: str = ""  # why it ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wave:
+    """Experiments that share a design."""
+
+    name: str
+    design: str
+    parent: str  # commit all its edits were made on
+    entry: str | None = None  # notebook id of the analyst's finding; None until analysed
+
+
+class SessionState:
+    """The state of one session, by replay. Reading is free; only ``apply`` changes it."""
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        self.opened: Mapping[str, Any] = {}  # task, task_folder, seed, ... as SESSION_OPENED told
+        self.opened_at = 0.0  # unix seconds
+        self.experiments: dict[str, Experiment] = {}  # in order of their proposal
+        self.runs: dict[int, Run] = {}
+        self.waves: dict[str, Wave] = {}
+        self.incumbents: list[str] = []  # experiments whose candidate became the best; the baseline first
+        self.validations = 0  # decided so far
+        self.confirmed_tests: list[int] = []  # numbers of the validations that confirmed
+        self.ended: str | None = None  # why the session is over
+        self.seq = 0  # of the last event applied
+        self.live_trials: dict[str, Trial] = {}  # started and not ended, by id
+        self._by_status: dict[Status, dict[str, None]] = {status: {} for status in Status}
+        self._floors: dict[tuple[str, str], NoiseFloor] = {}  # (tier, accelerator) -> floor
+
+    @classmethod
+    def replay(cls, session: str, events: Iterable[Event]) -> "SessionState":
+        state = cls(session)
+        for event in events:
+            state.apply(event)
+        return state
+
+    def apply(self, event: Event) -> None:
+        """Take in one event. Raises IllegalTransition when the ledger holds an impossible move."""
+        self.seq = event.seq
+        _APPLY[event.kind](self, event)
+
+    def _put(self, experiment: Experiment) -> None:
+        known = self.experiments.get(experiment.id)
+        if known is not None and known.status is not experiment.status:
+            del self._by_status[known.status][experiment.id]
+        self.experiments[experiment.id] = experiment
+        self._by_status[experiment.status].setdefault(experiment.id)
+
+    # ---- what follows from it -------------------------------------------------------------------------
+
+    @property
+    def baseline(self) -> Experiment:
+        return next(iter(self.experiments.values()))
+
+    @property
+    def incumbent(self) -> Experiment:
+        """The best candidate whose gain is confirmed; the baseline before any is."""
+        return self.experiments[self.incumbents[-1]]
+
+    def of_status(self, *statuses: Status) -> list[Experiment]:
+        """Experiments of these statuses; within one status, in the order they reached it."""
+        return [self.experiments[name] for status in statuses for name in self._by_status[status]]
+
+    def count(self, *statuses: Status) -> int:
+        return sum(len(self._by_status[status]) for status in statuses)
+
+    def begun(self) -> int:
+        """Experiments that count against --experiments: proposed and not rejected."""
+        return len(self.experiments) - self.count(Status.BASELINE, Status.REJECTED)
+
+    def noise(self, tier: str, accelerator: str) -> Noise | None:
+        """The noise floor of a group, pooled over every candidate that ran there more than once."""
+        floor = self._floors.get((tier, accelerator))
+        return floor.noise if floor else None
+
+    def accelerators(self, tier: str) -> list[str]:
+        """Accelerator types with a completed trial on the tier, in the order they were first used."""
+        return [accelerator for known, accelerator in self._floors if known == tier]
+
+    def elapsed(self, now: float, pulses: Mapping[int, float]) -> float:
+        """Seconds the session has worked, over all its runs; time between runs does not count."""
+        total = 0.0
+        for run in self.runs.values():
+            alive = run.ended_at if run.ended_at is not None else pulses.get(run.number, run.started_at)
+            if run.ended_at is None and run.number == len(self.runs):
+                alive = max(alive, now) if now - alive < 30 else alive  # a live run is up to date
+            total += max(0.0, alive - run.started_at)
+        return total
+
+
+def _session_opened(state: SessionState, event: Event) -> None:
+    state.opened, state.opened_at = event.data, event.at
+
+
+def _run_started(state: SessionState, event: Event) -> None:
+    number = int(event.key)
+    state.runs[number] = Run(number=number, pid=_data(event)["pid"], started_at=event.at)
+    state.ended = None
+
+
+def _run_ended(state: SessionState, event: Event) -> None:
+    number = int(event.key)
+    state.runs[number] = replace(state.runs[number], ended_at=event.at, reason=_data(event)["reason"])
+
+
+def _proposed(state: SessionState, event: Event) -> None:
+    data = _data(event)
+    name = event.experiment or ""
+    state._put(
+        Experiment(
+            id=name,
+            status=Status(data["status"]),
+            author=data["author"],
+            hypothesis=data["hypothesis"],
+            parent=data["parent"],
+            candidate=data["candidate"],
+            changes=data["changes"],
+            expected_gain=data["expected_gain"],
+            citations=tuple(data["citations"]),
+            wave=data["wave"],
+            created_at=event.at,
+        )
+    )
+    if data["status"] == Status.BASELINE:
+        state.incumbents.append(name)
+
+
+def _moved(state: SessionState, event: Event) -> None:
+    data = _data(event)
+    experiment = state.experiments[event.experiment or ""]
+    move = Move(data["move"])
+    state._put(
+        experiment.advance(
+            move,
+            reasons=tuple(data["reasons"]),
+            verdict=data["verdict"],
+            candidate=data["candidate"],
+            parent=data["parent"],
+        )
+    )
+    if move in (Move.CONFIRM, Move.REFUTE):
+        state.validations += 1
+    if move is Move.CONFIRM:
+        state.incumbents.append(experiment.id)
+        state.confirmed_tests.append(state.validations)
+
+
+def _trial_started(state: SessionState, event: Event) -> None:
+    experiment = state.experiments[event.experiment or ""]
+    trial = Trial(experiment=experiment.id, started_at=event.at, **_data(event))
+    state._put(experiment.with_trial(trial))
+    state.live_trials[trial.id] = trial
+
+
+def _trial_ended(state: SessionState, event: Event) -> None:
+    experiment = state.experiments[event.experiment or ""]
+    trial = replace(state.live_trials.pop(event.key), ended_at=event.at, **_data(event))
+    state._put(experiment.with_trial(trial))
+    if trial.value is not None:
+        floor = state._floors.setdefault((trial.tier, trial.accelerator), NoiseFloor())
+        floor.add(trial.candidate, trial.value)
+
+
+def _wave_opened(state: SessionState, event: Event) -> None:
+    data = _data(event)
+    state.waves[event.key] = Wave(name=event.key, design=data["design"], parent=data["parent"])
+
+
+def _wave_analysed(state: SessionState, event: Event) -> None:
+    state.waves[event.key] = replace(state.waves[event.key], entry=_data(event)["entry"])
+
+
+def _session_ended(state: SessionState, event: Event) -> None:
+    state.ended = _data(event)["reason"]
+
+
+def _data(event: Event) -> dict[str, Any]:
+    return dict(event.data)
+
+
+_APPLY: Mapping[Kind, Callable[[SessionState, Event], None]] = {
+    Kind.SESSION_OPENED: _session_opened,
+    Kind.RUN_STARTED: _run_started,
+    Kind.RUN_ENDED: _run_ended,
+    Kind.PROPOSED: _proposed,
+    Kind.MOVED: _moved,
+    Kind.TRIAL_STARTED: _trial_started,
+    Kind.TRIAL_ENDED: _trial_ended,
+    Kind.WAVE_OPENED: _wave_opened,
+    Kind.WAVE_ANALYSED: _wave_analysed,
+    Kind.SESSION_ENDED: _session_ended,
+}
+
+
+def seeds(session_seed: int, purpose: str, count: int) -> Sequence[int]:
+    """Trial seeds for a purpose: fixed by the session's seed, disjoint between purposes."""
+    start = {"screen": 1_000, "reference": 2_000, "validate": 3_000, "closing": 4_000}[purpose]
+    return range(session_seed * 10_000 + start, session_seed * 10_000 + start + count)

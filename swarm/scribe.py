@@ -1,0 +1,192 @@
+"""Writes the notebook's pages about experiments: what was proposed, how it was reviewed, what came out, what was decided.
+
+Every id follows from the experiment's, so a step taken twice writes one page.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from notebook_store.entry import Citation, Entry, Kind, Link, Relation
+from notebook_store.notebook import Notebook
+from swarm.ports import Clock
+from swarm.research.experiment import Experiment, Json, Review, Status, Trial
+from swarm.research.promotion import Gain
+from trainer.contract import Task
+
+KEPT = {Status.CONFIRMED: "keep", Status.BASELINE: "keep", Status.CRASHED: "crash"}
+
+
+class Scribe:
+    """Appends entries of one session. Nothing here decides anything."""
+
+    def __init__(self, notebook: Notebook, *, session: str, task: Task, clock: Clock) -> None:
+        self.notebook = notebook
+        self.session = session
+        self.task = task
+        self._clock = clock
+
+    async def write(
+        self,
+        entry_id: str,
+        kind: Kind,
+        title: str,
+        body: str,
+        *,
+        author: str,
+        experiment: Experiment | None = None,
+        links: Sequence[Link] = (),
+        citations: Sequence[Citation] = (),
+        data: Json | None = None,
+    ) -> None:
+        """Append one entry unless an entry of this id is there."""
+        entry = Entry(
+            id=entry_id,
+            kind=kind,
+            title=title,
+            body=body,
+            author=author,
+            session=self.session,
+            experiment=experiment.id if experiment else None,
+            task=self.task.name,
+            created_at=self._clock.now(),
+            factors=tuple(sorted(experiment.changes)) if experiment else (),
+            links=tuple(links),
+            citations=tuple(citations),
+            data=dict(data or {}),
+        )
+        await asyncio.to_thread(self._append_once, entry)
+
+    def _append_once(self, entry: Entry) -> None:
+        if not self.notebook.has(entry.id):
+            self.notebook.append(entry)
+
+    async def hypothesis(self, experiment: Experiment, diff: str) -> None:
+        """The page of a proposal, with its edit."""
+        lines = [experiment.hypothesis, ""]
+        if experiment.expected_gain is not None:
+            lines.append(f"Expected gain: {experiment.expected_gain:+.4f} {self.task.metric}.")
+        if experiment.wave:
+            lines.append(f"Part of {experiment.wave}.")
+        lines += ["", fenced(diff, "diff")]
+        await self.write(
+            f"{experiment.id}-hypothesis",
+            Kind.HYPOTHESIS,
+            experiment.hypothesis.split("\n")[0][:160],
+            "\n".join(lines),
+            author=experiment.author,
+            experiment=experiment,
+            links=[Link(kind=Relation.CITES, target=cited) for cited in experiment.citations],
+            data={"changes": dict(experiment.changes), "parent": experiment.parent},
+        )
+
+    async def review(self, experiment: Experiment, review: Review, *, author: str) -> None:
+        """The page of a review."""
+        near = "".join(f"\n- near: {name}" for name in review.near)
+        await self.write(
+            f"{experiment.id}-review",
+            Kind.REVIEW,
+            f"{review.verdict}: {experiment.hypothesis.splitlines()[0][:120]}",
+            "\n".join(f"- {reason}" for reason in review.reasons) + near,
+            author=author,
+            experiment=experiment,
+            links=[Link(kind=Relation.DERIVED_FROM, target=f"{experiment.id}-hypothesis")],
+            data={"verdict": review.verdict},
+        )
+
+    async def result(self, experiment: Experiment) -> None:
+        """The page of what came out, once the experiment is over."""
+        trials = [t for t in experiment.trials if t.candidate == experiment.candidate]
+        tiers = [tier for tier in ("validate", "screen") if any(t.tier == tier and t.completed for t in trials)]
+        shown = [t for t in trials if tiers and t.tier == tiers[0] and t.value is not None]
+        score = sum(t.value or 0.0 for t in shown) / len(shown) if shown else None
+        peak = max((t.peak_memory_mb or 0.0 for t in trials), default=0.0)
+        what = f"{self.task.metric} {score:.4f}" if score is not None else "no score"
+        lines = [
+            f"**{experiment.status}** — {what}" + (f" on tier {tiers[0]}, n={len(shown)}." if tiers else "."),
+            "",
+            *(f"- {reason}" for reason in experiment.reasons),
+            "",
+            "| trial | tier | accelerator | seed | outcome | value | charged s |",
+            "|---|---|---|---|---|---|---|",
+            *(_row(trial) for trial in experiment.trials),
+        ]
+        await self.write(
+            f"{experiment.id}-result-{experiment.moves}",
+            Kind.RESULT,
+            f"{experiment.status}: {experiment.hypothesis.splitlines()[0][:120]} ({what})",
+            "\n".join(lines),
+            author="referee",
+            experiment=experiment,
+            links=[Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis")],
+            data={
+                "commit": experiment.candidate,
+                self.task.metric: score,
+                "score": score,
+                "metric": self.task.metric,
+                "trust": self.task.trust,
+                "tier": tiers[0] if tiers else None,
+                "budget": _budget(self.task, tiers),
+                "n": len(shown),
+                "hardware": sorted({t.accelerator for t in trials}),
+                "outcome": experiment.status,
+                "status": KEPT.get(experiment.status, "discard"),
+                "memory_gb": round(peak / 1024, 3),
+                "verdict": dict(experiment.verdict),
+                "changes": dict(experiment.changes),
+            },
+        )
+
+    async def decision(self, experiment: Experiment, gain: Gain, rule: str) -> None:
+        """The page of a validation that decided."""
+        low, high = gain.interval()
+        word = "CONFIRMED" if experiment.status is Status.CONFIRMED else "REFUTED"
+        await self.write(
+            f"{experiment.id}-decision",
+            Kind.DECISION,
+            f"{word}: {gain.mean:+.4f} {self.task.metric} [{low:+.4f}, {high:+.4f}] — {experiment.hypothesis[:100]}",
+            f"{experiment.hypothesis}\n\nMeasured gain {gain.mean:+.4f} {self.task.metric} over the incumbent "
+            f"(95% interval {low:+.4f} to {high:+.4f}, {gain.n} paired seeds on one accelerator type). {rule}",
+            author="referee",
+            experiment=experiment,
+            links=[Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis")],
+            data={"gain": gain.mean, "ci95": [low, high], "n": gain.n, "outcome": word},
+        )
+
+    async def note(self, entry_id: str, title: str, body: str, data: Mapping[str, object] | None = None) -> None:
+        """A page about the session itself."""
+        await self.write(entry_id, Kind.NOTE, title, body, author="referee", data=data)
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Text as a Markdown code block that nothing inside can end."""
+    longest = max((len(run) for run in _runs_of_backticks(text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+def _runs_of_backticks(text: str) -> list[str]:
+    import re
+
+    return re.findall(r"`+", text)
+
+
+def _row(trial: Trial) -> str:
+    value = "" if trial.value is None else f"{trial.value:.4f}"
+    seconds = "" if trial.train_seconds is None else f"{trial.train_seconds:.1f}"
+    outcome = trial.outcome or "running"
+    if trial.message:
+        outcome += f" ({trial.message[:80].replace('|', '/')})"
+    return f"| {trial.id} | {trial.tier} | {trial.accelerator} | {trial.seed} | {outcome} | {value} | {seconds} |"
+
+
+def _budget(task: Task, tiers: Sequence[str]) -> str | None:
+    if not tiers:
+        return None
+    budget = task.budgets[tiers[0]]
+    return f"{budget.amount:g} {budget.kind}"
+
+
+def _bears(status: Status) -> Relation:
+    """Only a validation is evidence for or against; screening is a filter."""
+    bearing = {Status.CONFIRMED: Relation.SUPPORTS, Status.REFUTED: Relation.REFUTES}
+    return bearing.get(status, Relation.DERIVED_FROM)

@@ -1,0 +1,182 @@
+"""One trial from the wish to the result: lease, submit, wait, record, release. May be run twice; runs once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from swarm.errors import StaleToken, SwarmError
+from swarm.journal import Journal
+from swarm.ports import Executor, Slot, TrialOrder
+from swarm.research.experiment import Experiment, Trial
+from swarm.research.ledger import Kind
+from trainer.contract import Budget, Outcome, Task, TrialResult
+
+ATTEMPTS = 3  # a trial that was preempted or disturbed is run again this often at most
+
+
+class Lease(Protocol):
+    """What a trial needs to know of its lease."""
+
+    @property
+    def token(self) -> int: ...
+    @property
+    def slot(self) -> Slot: ...
+
+
+class Leases(Protocol):
+    """What a trial needs of the lease manager; every call may block, but not the event loop."""
+
+    async def acquire(self, request_id: str, *, session: str, tier: str, holder: str, bid: float) -> Lease: ...
+    async def validate(self, token: int) -> None: ...
+    async def release(self, token: int) -> None: ...
+
+
+class Draining(SwarmError):
+    """The session takes up no new trials: what waits, waits for the next run."""
+
+
+class Gate:
+    """Whether new trials may start. Closed for good when the session drains."""
+
+    def __init__(self, fits: Callable[[str], bool]) -> None:
+        self.fits = fits  # tier -> whether a trial begun now can still end within the session's limits
+        self.closed = asyncio.Event()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a trial's inputs come from."""
+
+    task: Task
+    budgets: dict[str, Budget]  # tier -> budget of one trial
+    slots: dict[str, Slot]  # by name, for trials found again after a restart
+    text: Callable[[str], Awaitable[str]]  # commit -> editable file
+
+
+class Trials:
+    """Runs trials for the lifecycle."""
+
+    def __init__(self, journal: Journal, leases: Leases, executor: Executor, source: Source, gate: Gate) -> None:
+        self._journal = journal
+        self._leases = leases
+        self._executor = executor
+        self._source = source
+        self.gate = gate
+
+    async def run(
+        self,
+        experiment: Experiment,
+        tier: str,
+        seed: int,
+        *,
+        bid: float = 0.0,
+        holdout: bool = False,
+        started: Callable[[], Awaitable[None]] | None = None,
+    ) -> Trial:
+        """Run the experiment's candidate once, or find the run it had; ``started`` is called once it has a slot.
+
+        The trial may have no value: see its outcome. Raises Draining when it was not started and will not be.
+        """
+        for attempt in range(ATTEMPTS):
+            name = f"{experiment.id}-{experiment.candidate[:8]}-{tier}-{seed}-{attempt}"
+            trial = self._known(experiment.id, name) or await self._start(experiment, name, tier, seed, bid)
+            if started is not None:
+                await started()
+            if trial.outcome is None:
+                trial = await self._finish(trial, holdout=holdout)
+            if trial.outcome not in (Outcome.PREEMPTED, Outcome.CONTENDED):
+                break
+        return trial
+
+    def _known(self, experiment: str, name: str) -> Trial | None:
+        trials = self._journal.state.experiments[experiment].trials
+        return next((trial for trial in trials if trial.id == name), None)
+
+    async def _start(self, experiment: Experiment, name: str, tier: str, seed: int, bid: float) -> Trial:
+        lease = await self._acquire(experiment, name, tier, bid)
+        if self.gate.closed.is_set() or not self.gate.fits(tier):
+            await self._leases.release(lease.token)
+            raise Draining("the session ends before another trial could")
+        trial = Trial(
+            id=name,
+            experiment=experiment.id,
+            candidate=experiment.candidate,
+            tier=tier,
+            slot=lease.slot.name,
+            accelerator=lease.slot.accelerator,
+            seed=seed,
+            token=lease.token,
+            started_at=self._journal.clock.now(),
+        )
+        data = {
+            field: getattr(trial, field)
+            for field in ("id", "candidate", "tier", "slot", "accelerator", "seed", "token")
+        }
+        await self._journal.record(Kind.TRIAL_STARTED, name, data, experiment=experiment.id)
+        return trial
+
+    async def _acquire(self, experiment: Experiment, name: str, tier: str, bid: float) -> Lease:
+        if self.gate.closed.is_set():
+            raise Draining("the session takes up no new trials")
+        grant = asyncio.ensure_future(
+            self._leases.acquire(name, session=self._journal.session, tier=tier, holder=experiment.author, bid=bid)
+        )
+        closed = asyncio.ensure_future(self.gate.closed.wait())
+        try:
+            await asyncio.wait({grant, closed}, return_when=asyncio.FIRST_COMPLETED)
+            if grant.done():
+                return grant.result()
+            raise Draining("the session takes up no new trials")
+        finally:
+            closed.cancel()
+            if not grant.done():
+                grant.cancel()
+                await asyncio.wait({grant})
+
+    async def _finish(self, trial: Trial, *, holdout: bool) -> Trial:
+        await self._executor.submit(
+            TrialOrder(
+                trial_id=trial.id,
+                session=self._journal.session,
+                task=self._source.task,
+                source=await self._source.text(trial.candidate),
+                tier=trial.tier,
+                budget=self._source.budgets[trial.tier],
+                seed=trial.seed,
+                slot=self._source.slots[trial.slot],
+                token=trial.token,
+                holdout=holdout,
+            )
+        )
+        result = await self._executor.result(trial.id)
+        try:
+            await self._leases.validate(trial.token)
+        except StaleToken as error:
+            result = _refused(result, str(error))
+        await self._journal.record(
+            Kind.TRIAL_ENDED,
+            trial.id,
+            {
+                "outcome": result.outcome,
+                "value": result.metric,
+                "holdout": result.holdout,
+                "train_seconds": result.train_seconds,
+                "peak_memory_mb": result.peak_memory_mb,
+                "steps": result.steps,
+                "message": result.message,
+            },
+            experiment=trial.experiment,
+        )
+        try:
+            await self._leases.release(trial.token)
+        except StaleToken:
+            await self._journal.wake()  # whoever reclaimed the slot has freed it; the refusal is on record
+        ended = self._known(trial.experiment, trial.id)
+        assert ended is not None
+        return ended
+
+
+def _refused(result: TrialResult, why: str) -> TrialResult:
+    """A result that came under an old fencing token is written down as lost, never as a score."""
+    return replace(result, outcome=Outcome.PREEMPTED, metric=None, holdout=None, message=f"result refused: {why}")

@@ -1,0 +1,1 @@
+"""Runs one trial of one candidate, anywhere, with torch and the standard library alone."""

@@ -1,0 +1,210 @@
+"""Shuts hostile code in: no network, a root of its own, one writable folder, no way back to privileges.
+
+On Linux with user namespaces this module does it itself, with the system calls that bubblewrap uses, so that a
+process which has already imported torch can fork and step in. Where only bubblewrap may (some distributions give
+namespaces to named programs alone), it runs the command under that. Elsewhere: no sandbox, and every result says so.
+
+    python trainer/sandbox.py LAYOUT_JSON -- COMMAND...     run COMMAND inside, exec'd in place
+    python trainer/sandbox.py probe                         exit 0 where namespaces work
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer.contract import Sandbox
+
+# Linux constants, from <linux/sched.h>, <linux/mount.h>, <linux/prctl.h>, <linux/securebits.h>.
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC = 0x20000, 0x10000000, 0x20000000, 0x40000000, 0x8000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_BIND, MS_PRIVATE = 2, 4, 8, 0x4000, 0x1000, 0x40000
+MNT_DETACH = 2
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID = 1, 2
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+SYS_MOUNT_SETATTR = 442  # the same number on every architecture
+SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 1, 24, 28, 38
+SECUREBITS_LOCKED = 0x2F  # NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, each locked
+LAST_CAPABILITY = 63
+CAPABILITY_VERSION_3 = 0x20080522
+
+SYSTEM_PATHS = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/passwd",
+    "/etc/group", "/etc/alternatives", "/sys/devices/system/cpu",
+)  # fmt: skip
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+GPU_PATHS = ("/sys/bus/pci", "/sys/devices", "/sys/module", "/proc/driver/nvidia")
+TMP_MB = 256  # size of the sandbox's own /tmp and /dev/shm, MiB each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What one sandboxed process can see."""
+
+    scratch: str  # absolute; the one writable folder, and the working directory
+    root: str  # absolute; an empty folder to build the new root on
+    readable: tuple[str, ...] = ()  # absolute; visible at the same path, never writable
+    hidden: tuple[str, ...] = ()  # absolute folders inside the readable ones, shown empty
+    gpu: bool = False  # let the CUDA devices in
+
+    def to_json(self) -> str:
+        """The layout as JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Layout:
+        """Read back what to_json wrote."""
+        values = json.loads(text)
+        return cls(**{**values, "readable": tuple(values["readable"]), "hidden": tuple(values["hidden"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What this machine allows."""
+
+    method: str  # namespaces, bubblewrap or none
+    kind: Sandbox  # what a result will say
+    remedy: str  # one line; empty where the sandbox is full
+
+
+@lru_cache(maxsize=1)
+def probe() -> Probe:
+    """Find out by trying, once per process (some tens of milliseconds)."""
+    from trainer.contract import Sandbox
+
+    me = [sys.executable, "-I", "-S", str(Path(__file__)), "probe"]
+    if sys.platform == "linux":
+        if _succeeds(me):
+            return Probe(method="namespaces", kind=Sandbox.FULL, remedy="")
+        bwrap = shutil.which("bwrap")
+        if bwrap and _succeeds([bwrap, "--unshare-all", "--ro-bind", "/", "/", "true"]):
+            return Probe(method="bubblewrap", kind=Sandbox.FULL, remedy="")
+        remedy = "install bubblewrap, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
+    else:
+        remedy = "run trials on Linux to shut candidates in; here they run with limits only"
+    return Probe(method="none", kind=Sandbox.NONE, remedy=remedy)
+
+
+def _succeeds(command: Sequence[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0
+
+
+def python_paths() -> tuple[str, ...]:
+    """What a Python process of this interpreter needs to read: its prefixes and this package."""
+    paths = {sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    paths |= {str(Path(sys.executable).resolve().parent), str(Path(__file__).parent)}
+    return tuple(sorted(str(Path(p).resolve()) for p in paths))
+
+
+def bubblewrap_argv(layout: Layout, command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` in `layout` under bubblewrap."""
+    argv = ["bwrap", "--unshare-all", "--die-with-parent", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    for path in (*SYSTEM_PATHS, *layout.readable):
+        argv += ["--ro-bind-try", path, path]
+    for path in layout.hidden:
+        argv += ["--tmpfs", path]
+    if layout.gpu:
+        for path in (*gpu_devices(), *GPU_PATHS):
+            argv += ["--dev-bind-try", path, path]
+    return [*argv, "--bind", layout.scratch, layout.scratch, "--chdir", layout.scratch, "--", *command]
+
+
+def gpu_devices() -> list[str]:
+    """Device files of the NVIDIA driver, sorted."""
+    return sorted(str(p) for p in Path("/dev").glob("nvidia*"))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Stepping in (Linux)
+# ---------------------------------------------------------------------------------------------------------
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies (Linux)."""
+    if sys.platform == "linux":
+        _libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def limit(*, cpu_seconds: int, file_mb: int) -> None:
+    """Hard limits on this process and its children that back the harness's own measuring."""
+    for kind, value in (
+        (resource.RLIMIT_CPU, cpu_seconds),
+        (resource.RLIMIT_FSIZE, file_mb << 20),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 1024),
+    ):
+        _, hard = resource.getrlimit(kind)
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)
+        resource.setrlimit(kind, (value, value))
+
+
+def enter(layout: Layout) -> None:
+    """Put this process into new namespaces and give up all privileges; its future children share them.
+
+    The caller must be single-threaded. Process ids change only for children: fork once afterwards.
+    Raises OSError where the machine does not allow it; the process must then exit.
+    """
+    libc = _libc()
+    uid, gid = os.getuid(), os.getgid()
+    _check(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC), "unshare")
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    _mount("tmpfs", layout.root, "tmpfs", MS_NOSUID | MS_NODEV, f"size={TMP_MB}m,mode=755")
+    for path in (*SYSTEM_PATHS, *layout.readable, *((*gpu_devices(), *GPU_PATHS) if layout.gpu else ())):
+        _show(layout.root, path)
+    for path in DEVICES:
+        _show(layout.root, path)
+    for path in layout.hidden:
+        if Path(layout.root + path).is_dir():
+            _mount("tmpfs", layout.root + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=4k,mode=755")
+    for path in ("/tmp", "/dev/shm"):
+        Path(layout.root + path).mkdir(parents=True, exist_ok=True)
+    _read_only(layout.root)
+    for path in ("/tmp", "/dev/shm"):
+        _mount("tmpfs", layout.root + path, "tmpfs", MS_NOSUID | MS_NODEV, f"size={TMP_MB}m,mode=1777")
+    target = Path(layout.root + layout.scratch)
+    _mount(layout.scratch, str(target), None, MS_BIND)
+
+
+def _show(root: str, path: str) -> None:
+    """Bind `path` at the same place under `root`; a link stays a link, what is not there is left out."""
+    source, target = Path(path), Path(root + path)
+    if target.exists() or target.is_symlink() or not os.path.lexists(source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_symlink():
+        target.symlink_to(source.readlink())
+        return
+    if source.is_dir():
+        target.mkdir()
+    else:
+        target.touch()
+    _mount(path, str(target), None, MS_BIND | MS_REC)
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(code: int, what: str) -> None:
+    if code != 0:
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
