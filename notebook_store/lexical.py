@@ -14,11 +14,12 @@ MAX_WORDS = 64  # distinct words of a query that count; a whole page as a query 
 SNIPPET_WORDS = 40
 OPEN, CLOSE = "\x02", "\x03"  # marks around matched words while a snippet travels out of SQLite
 # Words that name nothing: leaving them out spares reading the longest posting lists.
-STOP_WORDS = frozenset(
-    "a an and are as at be been but by can do does for from had has have how i if in into is it its more no not of on "
-    "or our so than that the their them then there these they this those to was we were what when where which while "
-    "who why will with would you your".split()  # noqa: SIM905 - a list of 70 literals reads worse
-)
+STOP_WORDS = """
+a an and are as at be been but by can do does for from had has have how i if in into is it its more no not of on or
+our so than that the their them then there these they this those to was we were what when where which while who why
+will with would you your
+"""
+_STOP_WORDS = frozenset(STOP_WORDS.split())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,10 +54,8 @@ class LexicalIndex:
             f"CREATE VIRTUAL TABLE IF NOT EXISTS {self._fts} USING fts5({self._columns}, content='{content}', "
             "content_rowid='seq', tokenize='porter unicode61 remove_diacritics 2')"
         )
-        with database.write() as connection:
-            connection.execute(self._create)
-            if self._size(connection) != self._rows(connection):
-                self._fill(connection)
+        if not self._in_step():
+            self.rebuild()
 
     def add(self, connection: sqlite3.Connection, seq: int) -> None:
         """Indexes row `seq` within the transaction that inserted it."""
@@ -108,33 +107,35 @@ class LexicalIndex:
     def count(self) -> int:
         """How many rows are indexed."""
         with self._database.read() as connection:
-            return self._size(connection)
+            return int(connection.execute(f"SELECT count(*) FROM {self._fts}_docsize").fetchone()[0])  # noqa: S608 - as above
 
     def problems(self) -> list[str]:
         """Compares every word of the index with the table."""
         try:
+            if not self._in_step():
+                return [f"the word index does not hold the rows of {self._content}; run the reindex"]
             with self._database.write() as connection:
-                if (indexed := self._size(connection)) != (rows := self._rows(connection)):
-                    return [f"the word index holds {indexed} of {rows} rows of {self._content}"]
                 connection.execute(f"INSERT INTO {self._fts}({self._fts}, rank) VALUES('integrity-check', 1)")
         except sqlite3.DatabaseError as error:
-            return [f"the word index of {self._content} is damaged ({error})"]
+            return [f"the word index of {self._content} is damaged ({error}); run the reindex"]
         return []
 
     def _fill(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"INSERT INTO {self._fts}({self._fts}) VALUES('rebuild')")
 
-    def _size(self, connection: sqlite3.Connection) -> int:
-        return int(connection.execute(f"SELECT count(*) FROM {self._fts}_docsize").fetchone()[0])  # noqa: S608 - as above
-
-    def _rows(self, connection: sqlite3.Connection) -> int:
-        return int(connection.execute(f"SELECT count(*) FROM {self._content}").fetchone()[0])  # noqa: S608 - as above
+    def _in_step(self) -> bool:
+        """Whether the index is there and has as many rows as the table, seen at one moment."""
+        with self._database.read() as connection:
+            if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (self._fts,)).fetchone() is None:
+                return False
+            sql = f"SELECT (SELECT count(*) FROM {self._fts}_docsize) = (SELECT count(*) FROM {self._content})"  # noqa: S608 - as above
+            return bool(connection.execute(sql).fetchone()[0])
 
 
 def match_expression(text: str) -> str:
     """An FTS5 expression that matches any of the words of `text`; '' when it has none."""
     words = list(dict.fromkeys(re.findall(r"[^\W_]+", text.lower())))
-    telling = [word for word in words if word not in STOP_WORDS] or words
+    telling = [word for word in words if word not in _STOP_WORDS] or words
     return " OR ".join(f'"{word}"' for word in telling[:MAX_WORDS])
 
 

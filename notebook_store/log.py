@@ -11,7 +11,7 @@ from typing import TypedDict, Unpack
 
 from notebook_store.database import Database
 from notebook_store.entry import Attachment, Citation, Entry, Kind, Link, Relation, details, digest
-from notebook_store.errors import EntryConflict, UnknownEntry
+from notebook_store.errors import EntryConflict
 
 FILE = "notebook.sqlite3"
 MIGRATIONS = (
@@ -120,9 +120,7 @@ class Log:
         connection.executemany(
             "INSERT INTO links VALUES (?, ?, ?)", [(seq, link.kind.value, link.target) for link in entry.links]
         )
-        connection.executemany(
-            "INSERT INTO factors VALUES (?, ?)", [(factor, seq) for factor in set(entry.factors)]
-        )
+        connection.executemany("INSERT INTO factors VALUES (?, ?)", [(factor, seq) for factor in set(entry.factors)])
         connection.executemany(
             "INSERT OR IGNORE INTO attachments VALUES (?, ?)",
             [(attached.sha256, attached.data) for attached in entry.attachments],
@@ -140,22 +138,17 @@ class Log:
                 "ON CONFLICT (key) DO UPDATE SET holder = holder RETURNING holder, claimed_at",
                 (key, holder, at),
             ).fetchone()
-        return Claim(key=key, holder=row["holder"], claimed_at=row["claimed_at"], won=row["holder"] == holder)
+        return Claim(key=key, holder=row["holder"], claimed_at=float(row["claimed_at"]), won=row["holder"] == holder)
 
-    def get(self, ids: Sequence[str]) -> list[Entry]:
-        """The entries with these ids, in this order.
-
-        Raises:
-            UnknownEntry: there is none with one of the ids.
-        """
-        rows: dict[str, sqlite3.Row] = {}
+    def find(self, ids: Sequence[str]) -> dict[str, Entry]:
+        """The entries with these ids, as far as there are such, in this order."""
+        found: dict[str, Entry] = {}
         with self.database.read() as connection:
             for name in ids:
                 row = connection.execute("SELECT * FROM entries WHERE id = ?", (name,)).fetchone()
-                if row is None:
-                    raise UnknownEntry(f"the notebook has no entry {name}; list the entries to see their ids")
-                rows[name] = row
-            return [_entry(connection, rows[name]) for name in ids]
+                if row is not None:
+                    found[name] = _entry(connection, row)
+        return found
 
     def entries(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> list[Entry]:
         """The newest entries first."""
@@ -165,12 +158,12 @@ class Log:
             rows = connection.execute(sql, (*parameters, -1 if limit is None else limit)).fetchall()
             return [_entry(connection, row) for row in rows]
 
-    def ids(self, **filters: Unpack[Filters]) -> list[str]:
-        """Ids in the order of appending."""
+    def ids(self, *, after: int = 0, **filters: Unpack[Filters]) -> list[tuple[int, str]]:
+        """(place in the log, id) of the entries behind place `after`, in the order of appending."""
         where, parameters = conditions(filters)
         with self.database.read() as connection:
-            sql = f"SELECT id FROM entries AS c WHERE {where} ORDER BY seq"  # noqa: S608 - only ? inside
-            return [row["id"] for row in connection.execute(sql, parameters)]
+            sql = f"SELECT seq, id FROM entries AS c WHERE seq > ? AND {where} ORDER BY seq"  # noqa: S608 - only ? inside
+            return [(row["seq"], row["id"]) for row in connection.execute(sql, (after, *parameters))]
 
     def count(self, **filters: Unpack[Filters]) -> int:
         """How many entries."""
@@ -179,13 +172,11 @@ class Log:
             sql = f"SELECT count(*) FROM entries AS c WHERE {where}"  # noqa: S608 - only ? inside
             return int(connection.execute(sql, parameters).fetchone()[0])
 
-    def texts(self, *, after: int, limit: int) -> list[tuple[int, str, str]]:
-        """(place in the log, id, title and body) of the next entries in the order of appending."""
+    def texts(self, ids: Sequence[str]) -> list[str]:
+        """Title and body of known entries, in the order of `ids`: what is embedded."""
+        sql = "SELECT title, body FROM entries WHERE id = ?"
         with self.database.read() as connection:
-            rows = connection.execute(
-                "SELECT seq, id, title, body FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
-            )
-            return [(row["seq"], row["id"], f"{row['title']}\n{row['body']}") for row in rows]
+            return ["\n".join(connection.execute(sql, (name,)).fetchone()) for name in ids]
 
     def last(self) -> int:
         """The place of the newest entry in the log; 0 when there is none."""

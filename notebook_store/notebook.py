@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
 
-from notebook_store.chroma import ChromaFolder, ChromaIndex
+from notebook_store.chroma import ChromaFolder
 from notebook_store.embed import Embedder
 from notebook_store.entry import Entry, Relation
-from notebook_store.index import Match, VectorIndex, fuse
+from notebook_store.errors import UnknownEntry
+from notebook_store.index import VectorIndex, fuse
+from notebook_store.indexer import Indexer
 from notebook_store.lexical import LexicalIndex, Snippet
 from notebook_store.log import Claim, Filters, Log, conditions
 
@@ -24,10 +23,7 @@ CHROMA_FOLDER = "chroma"
 COLLECTION = "entries"
 COLUMNS = {"title": 3.0, "body": 1.0, "keywords": 1.0}  # weights in BM25
 CANDIDATES = 100  # answers of each index that are fused, at least
-EMBED_BATCH = 64  # entries embedded between two commits: what a kill can lose of the work, never of the log
 SNIPPET_CHARACTERS = 240  # of an entry found by meaning alone
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,18 +65,14 @@ class Notebook:
         self._chroma = chroma
         self._words = LexicalIndex(log.database, content="entries", columns=COLUMNS)
         self._exact: ExactIndex | None = None
-        self._vectors: ChromaIndex | None = None
+        self._indexer: Indexer | None = None
         if embedder is not None:
             from notebook_store.exact import ExactIndex
 
             self._exact = ExactIndex(log.database, name="embeddings", embedder=embedder)
             if chroma is not None:
-                self._vectors = chroma.collection(COLLECTION, embedder)
-        self._indexer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notebook-indexer")
-        self._queue_lock = threading.Lock()
-        self._queued: Future[None] | None = None  # the next pass of the indexer, until it starts
-        self._closing = threading.Event()
-        self._indexed_to = 0  # place in the log up to which everything is embedded and indexed
+                vectors = chroma.collection(COLLECTION, embedder)
+                self._indexer = Indexer(log=log, embedder=embedder, exact=self._exact, vectors=vectors)
 
     @classmethod
     def open(cls, folder: Path, *, embedder: Embedder, rebuild: bool = False) -> Self:
@@ -107,7 +99,7 @@ class Notebook:
             raise
         if rebuild:
             notebook._words.rebuild()
-        notebook._wake()
+        notebook._follow()
         return notebook
 
     @classmethod
@@ -141,7 +133,7 @@ class Notebook:
             if seq is not None:
                 self._words.add(connection, seq)
         if seq is not None:
-            self._wake()
+            self._follow()
         return seq is not None
 
     def claim(self, key: str, holder: str, *, at: float) -> Claim:
@@ -150,7 +142,10 @@ class Notebook:
 
     def get(self, entry_id: str) -> Entry:
         """The entry; raises UnknownEntry."""
-        return self._log.get([entry_id])[0]
+        entry = self._log.find([entry_id]).get(entry_id)
+        if entry is None:
+            raise UnknownEntry(f"the notebook has no entry {entry_id}; list the entries to see their ids")
+        return entry
 
     def entries(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> list[Entry]:
         """Entries that pass the filters, newest first."""
@@ -176,12 +171,89 @@ class Notebook:
         if query.strip() and self._embedder is not None and self._exact is not None:
             vector = self._embedder.embed([query])[0]
             if filters:
-                rankings.append(self._exact.query(vector, depth, among=self._log.ids(**filters)))
+                among = [name for _, name in self._log.ids(**filters)]
+                rankings.append(self._exact.query(vector, depth, among=among))
             else:
-                rankings.append((self._vectors or self._exact).query(vector, depth))
-        best = self._known(fuse(rankings, k))
-        marked = self._words.snippets(query, [match.id for match in best])
+                rankings.append(self._all_vectors(self._exact).query(vector, depth))
+        best = fuse(rankings, k)
+        ids = [match.id for match in best]
+        entries, marked = self._log.find(ids), self._words.snippets(query, ids)
         return [
             Hit(entry=entry, score=match.score, snippet=marked.get(match.id) or _beginning(entry))
-            for match, entry in zip(best, self._log.get([match.id for match in best]), strict=True)
+            for match in best
+            if (entry := entries.get(match.id)) is not None
         ]
+
+    def flush(self) -> None:
+        """Waits until all that is in the log is embedded and indexed; raises what kept it from that.
+
+        Beside the owner there is nothing to wait for.
+        """
+        if self._indexer is not None:
+            self._indexer.flush()
+
+    def reindex(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Makes the word index anew and, for the owner, the vector index; stored embeddings are used again.
+
+        Args:
+            progress: told (vectors done, vectors in all) now and then.
+        """
+        self._words.rebuild()
+        if self._indexer is not None:
+            self._indexer.rebuild(progress)
+
+    def check(self) -> Report:
+        """Compares the log with itself and both indexes with the log, after `flush`; takes seconds."""
+        self.flush()
+        problems = self._log.problems() + self._words.problems()
+        entries, embedded, indexed = self._log.count(), 0, None
+        skipped = []
+        if self._exact is None:
+            skipped.append("the embeddings: no embedder was given")
+        else:
+            problems += self._exact.problems()
+            embedded = self._exact.count()
+        if self._indexer is None:
+            skipped.append("the vector index: only its owner can look")
+        else:
+            problems += self._indexer.problems()
+            indexed = self._indexer.vectors.count()
+        return Report(
+            entries=entries,
+            embedded=embedded,
+            indexed=indexed,
+            problems=tuple(problems),
+            skipped=tuple(skipped),
+        )
+
+    def close(self) -> None:
+        """Ends the indexing after the batch at hand and gives everything up; the rest is indexed at the next open."""
+        if self._indexer is not None:
+            self._indexer.close()
+        if self._chroma is not None:
+            self._chroma.close()
+        self._log.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _follow(self) -> None:
+        if self._indexer is not None:
+            self._indexer.wake()
+
+    def _all_vectors(self, exact: ExactIndex) -> VectorIndex:
+        """Chroma for its owner, who also picks up what other processes have appended; the stored vectors otherwise."""
+        if self._indexer is None:
+            return exact
+        if self._indexer.behind():
+            self._indexer.wake()
+        return self._indexer.vectors
+
+
+def _beginning(entry: Entry) -> Snippet:
+    """The first words of the body."""
+    text = " ".join(entry.body.split())
+    return Snippet(text=text if len(text) <= SNIPPET_CHARACTERS else text[:SNIPPET_CHARACTERS].rstrip() + "…")

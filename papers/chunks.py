@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from papers.record import Page
+from papers.record import Page, one_line
 
 TARGET_WORDS = 200  # a passage is closed by the sentence that reaches this
 WHOLE_WORDS = 320  # a text up to this long stays in one piece: an abstract is one thought
@@ -28,13 +28,11 @@ def chunk(pages: Iterable[Page]) -> Iterator[Chunk]:
     A remainder too short to stand alone joins the passage before it.
     """
     for page in pages:
-        words = page.text.split()
-        if not words:
-            continue
-        if len(words) <= WHOLE_WORDS:
-            yield Chunk(page=page.number, text=" ".join(words))
-            continue
-        for text in _pack(_sentences(" ".join(words))):
+        text = one_line(page.text)
+        if len(text.split()) > WHOLE_WORDS:
+            for passage in _pack(_sentences(text)):
+                yield Chunk(page=page.number, text=passage)
+        elif text:
             yield Chunk(page=page.number, text=text)
 
 

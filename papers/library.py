@@ -17,17 +17,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-from notebook_store.chroma import ChromaFolder
+from typing import TYPE_CHECKING, Self
 
 from notebook_store.database import Database
 from notebook_store.embed import Embedder
 from notebook_store.exact import ExactIndex
 from notebook_store.index import Match, VectorIndex, fuse
+from notebook_store.lexical import Snippet
 from papers import formats
 from papers.record import Record, Refusal
 from papers.store import MIGRATIONS, Outcome, Paper, Store, StoredChunk
+
+if TYPE_CHECKING:
+    from notebook_store.chroma import ChromaFolder
 
 STARTER = Path(__file__).with_name("starter")  # our own notes on well-known papers: `library.add([STARTER])`
 
@@ -38,6 +40,7 @@ _BATCH_RECORDS = 256  # records in one transaction: many to be fast, few to lose
 _BATCH_CHARS = 4_000_000  # of text in one transaction
 _BATCH_EMBED = 32  # passages embedded between two commits: about 1.6 CPU-seconds
 _REFUSALS_KEPT = 1000  # in a report; a damaged dump has one a line
+_SNIPPET_WORDS = 40  # as long as the word index's own snippets
 _CANDIDATES = 100  # passages taken from each index before they are fused
 
 
@@ -112,6 +115,8 @@ class Library:
         Raises notebook_store's FolderOwned where another process owns it (then `read` it), IndexBroken and
         EmbedderChanged where it must be rebuilt, NewerSchema where a newer version wrote it.
         """
+        from notebook_store.chroma import ChromaFolder
+
         folder.mkdir(parents=True, exist_ok=True)
         chroma = None if embedder is None else ChromaFolder.open(folder / "chroma", rebuild=rebuild)
         try:
@@ -223,7 +228,8 @@ class Library:
         snippets = self._store.lexical.snippets(query, [chunk.id for _, chunk in best.values()])
         hits = []
         for paper_id, (match, chunk) in best.items():
-            paper, snippet = self._store.get(paper_id), snippets[chunk.id]
+            paper = self._store.get(paper_id)
+            snippet = snippets.get(chunk.id) or Snippet(text=_opening(chunk.text), spans=())
             hits.append(
                 Hit(
                     id=paper_id,
@@ -330,6 +336,12 @@ class _Tally:
             unreadable_count=self.refusals,
             seconds=time.monotonic() - self.started,
         )
+
+
+def _opening(text: str) -> str:
+    """What stands for a passage that was found by its meaning, without a word of the query."""
+    words = text.split()
+    return " ".join(words[:_SNIPPET_WORDS]) + ("…" if len(words) > _SNIPPET_WORDS else "")
 
 
 def _sha256(path: Path) -> str | None:

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from enum import IntEnum
 
-_ARXIV_NEW = re.compile(r"(?<![\d.])(\d{2}(?:0[1-9]|1[0-2])\.\d{4,5})(?:v\d+)?(?!\d)")
+_ARXIV_NEW = re.compile(r"(?<!\d)(?<!\d\.)(\d{2}(?:0[1-9]|1[0-2])\.\d{4,5})(?:v\d+)?(?!\d)")
 _ARXIV_OLD = re.compile(r"\b([a-z-]+(?:\.[A-Z]{2})?/\d{7})(?:v\d+)?(?!\d)")
 _DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>{}]+")
 _ARXIV_DOI_PREFIX = "10.48550/arxiv."
@@ -103,5 +103,8 @@ def parse_year(value: object) -> int | None:
 
 
 def one_line(text: str) -> str:
-    """Runs of white space and control characters become one space."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    """Runs of white space, control characters and lone surrogates become one space; soft hyphens go."""
+    text = text.replace("\xad", "")
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())

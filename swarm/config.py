@@ -89,9 +89,7 @@ def load_settings(path: Path | None) -> Settings:
         raise InputError(f"{path}: {_first_fault(error)}") from error
     for needed in ("screen", "validate"):
         if needed not in settings.tiers:
-            raise InputError(
-                f"{path}: [tiers.{needed}] is missing; name both screen and validate, or neither"
-            )
+            raise InputError(f"{path}: [tiers.{needed}] is missing; name both screen and validate, or neither")
     return settings
 
 

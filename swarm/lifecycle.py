@@ -1,4 +1,4 @@
-"""The steps of one experiment, from ports alone. Each may run twice: it looks at what is on record and goes on from there."""
+"""The steps of one experiment, from ports alone. Each may run twice: it goes on from what is on record."""
 
 import asyncio
 import hashlib
@@ -47,7 +47,6 @@ class Lifecycle:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._state = lab.journal.state
-        self._references: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._deciding = asyncio.Lock()  # one verdict at a time: two gains over one incumbent are not both gains
         self._admitting = asyncio.Lock()  # ids are given in order
 
@@ -119,7 +118,7 @@ class Lifecycle:
             if not trial.completed:
                 await self._over(experiment, Move.CRASH, (f"{trial.outcome}: {trial.message}",))
                 return
-            await self._ensure_reference(trial.accelerator)
+            await self._ensure_reference()
             await self._decide_screening(experiment, trial.accelerator)
 
     async def _decide_screening(self, experiment: Experiment, accelerator: str) -> None:
@@ -167,28 +166,25 @@ class Lifecycle:
         wanted = set(self._reference_seeds(experiment))
         return [t for t in experiment.completed(tier, accelerator) if t.seed in wanted]
 
+    def reference_level(self, experiment: Experiment, accelerator: str) -> float | None:
+        """Mean screening score of an incumbent's fresh runs on an accelerator type; None before there are any."""
+        values = [t.value for t in self._fresh(experiment, "screen", accelerator) if t.value is not None]
+        return sum(values) / len(values) if values else None
+
     def _reference_seeds(self, experiment: Experiment) -> Sequence[int]:
         replicates = self._lab.settings.promotion.replicates
         return seeds(self._lab.settings.seed, "reference", replicates if experiment.status is Status.BASELINE else 2)
 
-    async def _ensure_reference(self, accelerator: str) -> None:
-        """Have the incumbent run at screening where a candidate ran, so that like is compared with like."""
+    async def _ensure_reference(self) -> None:
+        """Have the incumbent's own fresh screening runs, which every candidate is compared with."""
         while True:
             incumbent = self._state.incumbent
-            key = (incumbent.id, accelerator)
-            if key not in self._references:
-                self._references[key] = asyncio.create_task(self._refer(incumbent))
-            await asyncio.shield(self._references[key])
+            wanted = self._reference_seeds(incumbent)
+            await asyncio.gather(
+                *(self._lab.trials.run(incumbent, "screen", seed, bid=REFERENCE_BID) for seed in wanted)
+            )
             if incumbent.id == self._state.incumbent.id:
                 return
-
-    async def _refer(self, experiment: Experiment) -> None:
-        await asyncio.gather(
-            *(
-                self._lab.trials.run(experiment, "screen", seed, bid=REFERENCE_BID)
-                for seed in self._reference_seeds(experiment)
-            )
-        )
 
     # ---- noise floor ----------------------------------------------------------------------------------------
 
@@ -228,7 +224,7 @@ class Lifecycle:
 
     async def _run_pairs(self, experiment: Experiment, incumbent: Experiment, count: int) -> list[tuple[Trial, Trial]]:
         """(candidate, incumbent) trials on the first ``count`` validation seeds; known ones are not run again."""
-        bid = float(experiment.verdict.get("gain", 0.0) or 0.0)  # type: ignore[arg-type]  # a verdict is JSON
+        bid = float(experiment.verdict.get("gain", 0.0))
         chosen = seeds(self._lab.settings.seed, "validate", count)
         candidates = [
             self._lab.trials.run(
@@ -269,7 +265,8 @@ class Lifecycle:
             "noise_sd": noise.sd,
             "test": test,
         }
-        told = f"validated gain {gain.mean:+.4f} [{low:+.4f}, {high:+.4f}] {self._lab.task.metric} over {self._state.incumbent.id}"
+        over = f"{self._lab.task.metric} over {self._state.incumbent.id}"
+        told = f"validated gain {gain.mean:+.4f} [{low:+.4f}, {high:+.4f}] {over}"
         move = Move.CONFIRM if said is Validation.CONFIRMED else Move.REFUTE
         moved = await self._over(experiment, move, (told,), numbers)
         if move is Move.CONFIRM:
@@ -282,7 +279,7 @@ class Lifecycle:
     async def reconsider(self, experiment: Experiment) -> None:
         """A promoted experiment meets a new incumbent: it still beats it, or its idea is rebased on it, or it goes."""
         accelerator = experiment.completed("screen")[-1].accelerator
-        await self._ensure_reference(accelerator)
+        await self._ensure_reference()
         experiment = self._state.experiments[experiment.id]
         gain = self.screening_gain(experiment, self._state.incumbent, accelerator)
         if experiment.status is not Status.PROMOTED or gain is None:

@@ -1,9 +1,9 @@
-"""What the swarm needs of the outside, as Protocols. A port promises behaviour; one contract suite proves it."""
+"""What the swarm needs of the outside, as Protocols. A port promises behaviour; a contract suite proves it."""
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from swarm.research.experiment import Json, Knob, Proposal
@@ -115,6 +115,7 @@ class Observation:
     knobs: Mapping[str, Knob]  # every constant of the candidate, not only the changed ones
     gain: float | None  # measured at screening against the baseline there; positive is better; None: no value
     outcome: str  # of its last trial
+    peak_memory_mb: float | None = None  # MiB, of its last trial; None: not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,7 @@ class Brief:
     knobs: Mapping[str, Knob]  # the incumbent's constants
     ranges: Mapping[str, Range]  # the search space, one range a constant
     observations: Sequence[Observation]  # all experiments of the session that were screened, in order
+    taken: Sequence[Mapping[str, Knob]] = ()  # constants of those not screened: still open, or rejected
     noise: float | None  # sd of one screening score, metric units; None until measured
     wanted: int  # how many proposals fill the backlog
     wave: str  # name for the wave, if it makes one
@@ -151,6 +153,5 @@ class WaveReport:
     wave: str
     design: str  # "plackett-burman", "sampler", ...
     baseline: Mapping[str, Knob]  # constants of the wave's parent
-    observations: Sequence[Observation]
+    observations: Sequence[Observation]  # of the whole session; those of the wave bear its name
     noise: float | None  # sd of one screening score
-    extra: Json = field(default_factory=dict)

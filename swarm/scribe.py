@@ -1,12 +1,14 @@
-"""Writes the notebook's pages about experiments: what was proposed, how it was reviewed, what came out, what was decided.
+"""Writes the notebook's pages about experiments: what was proposed, how it was reviewed, what came out of it.
 
 Every id follows from the experiment's, so a step taken twice writes one page.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 
 from notebook_store.entry import Citation, Entry, Kind, Link, Relation
+from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
 from swarm.ports import Clock
 from swarm.research.experiment import Experiment, Json, Review, Status, Trial
@@ -57,7 +59,9 @@ class Scribe:
         await asyncio.to_thread(self._append_once, entry)
 
     def _append_once(self, entry: Entry) -> None:
-        if not self.notebook.has(entry.id):
+        try:
+            self.notebook.get(entry.id)
+        except UnknownEntry:
             self.notebook.append(entry)
 
     async def hypothesis(self, experiment: Experiment, diff: str) -> None:
@@ -152,22 +156,16 @@ class Scribe:
             data={"gain": gain.mean, "ci95": [low, high], "n": gain.n, "outcome": word},
         )
 
-    async def note(self, entry_id: str, title: str, body: str, data: Mapping[str, object] | None = None) -> None:
+    async def note(self, entry_id: str, title: str, body: str, data: Json | None = None) -> None:
         """A page about the session itself."""
         await self.write(entry_id, Kind.NOTE, title, body, author="referee", data=data)
 
 
 def fenced(text: str, language: str = "") -> str:
     """Text as a Markdown code block that nothing inside can end."""
-    longest = max((len(run) for run in _runs_of_backticks(text)), default=0)
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
-
-
-def _runs_of_backticks(text: str) -> list[str]:
-    import re
-
-    return re.findall(r"`+", text)
 
 
 def _row(trial: Trial) -> str:

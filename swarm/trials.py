@@ -1,6 +1,8 @@
 """One trial from the wish to the result: lease, submit, wait, record, release. May be run twice; runs once."""
 
 import asyncio
+import statistics
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -10,9 +12,9 @@ from swarm.journal import Journal
 from swarm.ports import Executor, Slot, TrialOrder
 from swarm.research.experiment import Experiment, Trial
 from swarm.research.ledger import Kind
-from trainer.contract import Budget, Outcome, Task, TrialResult
+from trainer.contract import Budget, BudgetKind, Outcome, Task, TrialResult
 
-ATTEMPTS = 3  # a trial that was preempted or disturbed is run again this often at most
+ATTEMPTS = 5  # a trial that was preempted or disturbed is run again this often at most
 
 
 class Lease(Protocol):
@@ -37,15 +39,15 @@ class Draining(SwarmError):
 
 
 class Gate:
-    """Whether new trials may start. Closed for good when the session drains."""
+    """Whether new trials may start. The session closes it when it drains."""
 
-    def __init__(self, fits: Callable[[str], bool]) -> None:
-        self.fits = fits  # tier -> whether a trial begun now can still end within the session's limits
+    def __init__(self) -> None:
         self.closed = asyncio.Event()
+        self.fits: Callable[[str], bool] = lambda _: True  # tier -> whether a trial begun now ends within the limits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Inputs:
     """Where a trial's inputs come from."""
 
     task: Task
@@ -57,12 +59,14 @@ class Source:
 class Trials:
     """Runs trials for the lifecycle."""
 
-    def __init__(self, journal: Journal, leases: Leases, executor: Executor, source: Source, gate: Gate) -> None:
+    def __init__(self, journal: Journal, leases: Leases, executor: Executor, inputs: Inputs, gate: Gate) -> None:
         self._journal = journal
         self._leases = leases
         self._executor = executor
-        self._source = source
+        self._inputs = inputs
         self.gate = gate
+        self._flights: dict[tuple[str, str, str, int], asyncio.Task[Trial]] = {}  # what is being run or waited for
+        self._lasted: dict[str, deque[float]] = {}  # tier -> seconds its last trials took
 
     async def run(
         self,
@@ -76,8 +80,26 @@ class Trials:
     ) -> Trial:
         """Run the experiment's candidate once, or find the run it had; ``started`` is called once it has a slot.
 
-        The trial may have no value: see its outcome. Raises Draining when it was not started and will not be.
+        Who asks for a trial that is under way shares it. The trial may have no value: see its outcome. Raises
+        Draining when it was not started and will not be.
         """
+        key = (experiment.id, experiment.candidate, tier, seed)
+        if key not in self._flights:
+            run = self._run(experiment, tier, seed, bid=bid, holdout=holdout, started=started)
+            self._flights[key] = asyncio.create_task(run, name="-".join(map(str, key)))
+            self._flights[key].add_done_callback(lambda _: self._flights.pop(key, None))
+        return await self._flights[key]
+
+    async def _run(
+        self,
+        experiment: Experiment,
+        tier: str,
+        seed: int,
+        *,
+        bid: float,
+        holdout: bool,
+        started: Callable[[], Awaitable[None]] | None,
+    ) -> Trial:
         for attempt in range(ATTEMPTS):
             name = f"{experiment.id}-{experiment.candidate[:8]}-{tier}-{seed}-{attempt}"
             trial = self._known(experiment.id, name) or await self._start(experiment, name, tier, seed, bid)
@@ -88,6 +110,13 @@ class Trials:
             if trial.outcome not in (Outcome.PREEMPTED, Outcome.CONTENDED):
                 break
         return trial
+
+    def expected_seconds(self, tier: str) -> float:
+        """How long a trial of a tier takes under its lease: the median of the last ones, else from its budget."""
+        if lasted := self._lasted.get(tier):
+            return statistics.median(lasted)
+        budget = self._inputs.budgets[tier]
+        return 0.0 if budget.kind is BudgetKind.STEPS else budget.amount * 1.2 + 5
 
     def _known(self, experiment: str, name: str) -> Trial | None:
         trials = self._journal.state.experiments[experiment].trials
@@ -139,12 +168,12 @@ class Trials:
             TrialOrder(
                 trial_id=trial.id,
                 session=self._journal.session,
-                task=self._source.task,
-                source=await self._source.text(trial.candidate),
+                task=self._inputs.task,
+                source=await self._inputs.text(trial.candidate),
                 tier=trial.tier,
-                budget=self._source.budgets[trial.tier],
+                budget=self._inputs.budgets[trial.tier],
                 seed=trial.seed,
-                slot=self._source.slots[trial.slot],
+                slot=self._inputs.slots[trial.slot],
                 token=trial.token,
                 holdout=holdout,
             )
@@ -174,6 +203,8 @@ class Trials:
             await self._journal.wake()  # whoever reclaimed the slot has freed it; the refusal is on record
         ended = self._known(trial.experiment, trial.id)
         assert ended is not None
+        if ended.completed and ended.ended_at is not None:
+            self._lasted.setdefault(trial.tier, deque(maxlen=15)).append(ended.ended_at - ended.started_at)
         return ended
 
 

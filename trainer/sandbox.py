@@ -25,6 +25,7 @@ import sysconfig
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 SYS_MOUNT_SETATTR = 442  # the same number on every architecture
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS = 1, 24, 28, 38
-SECUREBITS_LOCKED = 0x2F  # NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, each locked
+SECUREBITS_LOCKED = 0x2F  # NOROOT and NO_SETUID_FIXUP on, KEEP_CAPS off, each of them locked
 LAST_CAPABILITY = 63
 CAPABILITY_VERSION_3 = 0x20080522
 
@@ -50,7 +51,8 @@ SYSTEM_PATHS = (
 )  # fmt: skip
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 GPU_PATHS = ("/sys/bus/pci", "/sys/devices", "/sys/module", "/proc/driver/nvidia")
-TMP_MB = 256  # size of the sandbox's own /tmp and /dev/shm, MiB each
+OWN_TMP = ("/tmp", "/dev/shm")
+TMP_MB = 256  # size of each of the sandbox's own, MiB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,13 @@ def python_paths() -> tuple[str, ...]:
     return tuple(sorted(str(Path(p).resolve()) for p in paths))
 
 
+def package_paths(package: str) -> tuple[str, ...]:
+    """Folders of an installed package, found without importing it; empty where it is not installed."""
+    spec = find_spec(package)
+    places = spec.submodule_search_locations if spec else None
+    return tuple(str(Path(p).resolve()) for p in places or ())
+
+
 def bubblewrap_argv(layout: Layout, command: Sequence[str]) -> list[str]:
     """The command line that runs `command` in `layout` under bubblewrap."""
     argv = ["bwrap", "--unshare-all", "--die-with-parent", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
@@ -156,10 +165,10 @@ def limit(*, cpu_seconds: int, file_mb: int) -> None:
 
 
 def enter(layout: Layout) -> None:
-    """Put this process into new namespaces and give up all privileges; its future children share them.
+    """Continue in a new process that is shut in as `layout` says and holds no privilege.
 
-    The caller must be single-threaded. Process ids change only for children: fork once afterwards.
-    Raises OSError where the machine does not allow it; the process must then exit.
+    The caller must be single-threaded. It stays behind, waits, and ends as the new process ends; only the new
+    process returns from here. Raises OSError where the machine does not allow it; the caller must then exit.
     """
     libc = _libc()
     uid, gid = os.getuid(), os.getgid()
@@ -167,22 +176,74 @@ def enter(layout: Layout) -> None:
     Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
     Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+    child = os.fork()
+    if child:
+        _end_as(child)
+    die_with_parent()
+    os.setpgid(0, 0)
+    _build_root(layout)
+    os.chdir(layout.root)
+    _check(libc.syscall(SYS_PIVOT_ROOT[platform.machine()], b".", b"."), "pivot_root")
+    _check(libc.umount2(b".", MNT_DETACH), "umount of the old root")
+    os.chdir(layout.scratch)
+    _drop_privileges()
+
+
+def _end_as(child: int) -> None:
+    """Wait for `child` and end the same way, holding nothing open meanwhile."""
+    os.closerange(0, 1024)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        signal.signal(os.WTERMSIG(status), signal.SIG_DFL) if os.WTERMSIG(status) != signal.SIGKILL else None
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _build_root(layout: Layout) -> None:
     _mount("none", "/", None, MS_REC | MS_PRIVATE)
-    _mount("tmpfs", layout.root, "tmpfs", MS_NOSUID | MS_NODEV, f"size={TMP_MB}m,mode=755")
-    for path in (*SYSTEM_PATHS, *layout.readable, *((*gpu_devices(), *GPU_PATHS) if layout.gpu else ())):
-        _show(layout.root, path)
-    for path in DEVICES:
-        _show(layout.root, path)
+    root = layout.root
+    _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=755")
+    for path in OWN_TMP:
+        Path(root + path).mkdir(parents=True)
+        _mount("tmpfs", root + path, "tmpfs", MS_NOSUID | MS_NODEV, f"size={TMP_MB}m,mode=1777")
+    gpu = (*gpu_devices(), *GPU_PATHS) if layout.gpu else ()
+    for path in (*SYSTEM_PATHS, *layout.readable, *gpu, *DEVICES):
+        _show(root, path)
     for path in layout.hidden:
-        if Path(layout.root + path).is_dir():
-            _mount("tmpfs", layout.root + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=4k,mode=755")
-    for path in ("/tmp", "/dev/shm"):
-        Path(layout.root + path).mkdir(parents=True, exist_ok=True)
-    _read_only(layout.root)
-    for path in ("/tmp", "/dev/shm"):
-        _mount("tmpfs", layout.root + path, "tmpfs", MS_NOSUID | MS_NODEV, f"size={TMP_MB}m,mode=1777")
-    target = Path(layout.root + layout.scratch)
-    _mount(layout.scratch, str(target), None, MS_BIND)
+        if Path(root + path).is_dir():
+            _mount("tmpfs", root + path, "tmpfs", MS_NOSUID | MS_NODEV, "size=4k,mode=755")
+    for path in ("/proc", layout.scratch):
+        Path(root + path).mkdir(parents=True, exist_ok=True)
+    _mount("proc", root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _set_attributes(root, AT_RECURSIVE, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, 0)
+    for path in OWN_TMP:
+        _set_attributes(root + path, 0, 0, MOUNT_ATTR_RDONLY)
+    _mount(layout.scratch, root + layout.scratch, None, MS_BIND)
+
+
+def _set_attributes(path: str, flags: int, add: int, clear: int) -> None:
+    attributes = (ctypes.c_uint64 * 4)(add, clear, 0, 0)  # struct mount_attr
+    size = ctypes.sizeof(attributes)
+    code = _libc().syscall(SYS_MOUNT_SETATTR, AT_FDCWD, path.encode(), flags, ctypes.byref(attributes), size)
+    _check(code, "mount_setattr (needs Linux 5.12)")
+
+
+def _drop_privileges() -> None:
+    """No capability now, none after an exec, none through a set-uid program."""
+    libc = _libc()
+    for capability in range(LAST_CAPABILITY + 1):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails above the kernel's last one, rightly
+    _check(libc.prctl(PR_SET_SECUREBITS, SECUREBITS_LOCKED, 0, 0, 0), "securebits")
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    _check(libc.capset(ctypes.byref(header), ctypes.byref(nothing)), "capset")
+    _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    kind_bytes = kind.encode() if kind else None
+    code = _libc().mount(source.encode(), target.encode(), kind_bytes, ctypes.c_ulong(flags), options.encode() or None)
+    _check(code, f"mount {target}")
 
 
 def _show(root: str, path: str) -> None:
@@ -208,3 +269,31 @@ def _libc() -> ctypes.CDLL:
 def _check(code: int, what: str) -> None:
     if code != 0:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command inside, or find out whether that works."""
+    if list(argv) == ["probe"]:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("root", "scratch"):
+                (Path(folder) / name).mkdir()
+            child = os.fork()
+            if child == 0:
+                try:
+                    enter(Layout(scratch=f"{folder}/scratch", root=f"{folder}/root"))
+                except OSError as error:
+                    print(f"no namespaces: {error}", file=sys.stderr, flush=True)
+                    os._exit(1)
+                os._exit(0)
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    layout, dashes, *command = argv
+    if dashes != "--" or not command:
+        raise SystemExit("usage: sandbox.py LAYOUT_JSON -- COMMAND...")
+    enter(Layout.from_json(layout))
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -88,6 +88,7 @@ class Task:
     threads: int  # CPU threads of one trial
     timeout_seconds: float | None  # hard wall limit of training; None: derived from the budget
     readable: tuple[str, ...]  # paths outside the folder that a candidate may read
+    hide: tuple[str, ...]  # Python packages out of a candidate's sight: the judge's text is made from them
     ranges: Mapping[str, Range]  # constant's name -> where to search it; empty: derived from the file
     program: str  # text of program.md, empty where there is none
 
@@ -151,7 +152,6 @@ def _autoresearch() -> dict[str, Any]:
         "editable": "train.py",
         "protected": ["prepare.py", "pyproject.toml"],
         "command": "uv run train.py",
-        "prepare": "uv run prepare.py",
         "metric": "val_bpb",
         "budget": {"wall": AUTORESEARCH_LIMIT},
         "timeout_seconds": AUTORESEARCH_LIMIT,
@@ -172,7 +172,7 @@ class _Reader:
 
     KEYS = (
         "name", "editable", "protected", "command", "prepare", "metric", "direction", "budget", "budgets",
-        "memory_mb", "trust", "device", "threads", "timeout_seconds", "readable", "ranges",
+        "memory_mb", "trust", "device", "threads", "timeout_seconds", "readable", "hide", "ranges",
     )  # fmt: skip
 
     def task(self) -> Task:
@@ -199,6 +199,7 @@ class _Reader:
             threads=self.whole("threads", 1) or 1,
             timeout_seconds=self.positive("timeout_seconds"),
             readable=self.strings("readable", ()),
+            hide=self.strings("hide", ()),
             ranges=MappingProxyType(self.ranges()),
             program=program.read_text(encoding="utf-8") if program.is_file() else "",
         )

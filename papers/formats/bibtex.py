@@ -10,7 +10,7 @@ from papers.formats.source import Source
 from papers.record import Page, Record, Refusal, one_line, parse_arxiv_id, parse_doi, parse_year
 
 _ENTRY = re.compile(rb"^\s*@\s*[A-Za-z]+\s*[{(]", re.MULTILINE)
-_BARE_PERCENT = re.compile(r"(?<!\\)%")
+_BARE = re.compile(r"(?<!\\)([%&#])")
 
 
 def matches(head: bytes) -> bool:
@@ -20,9 +20,9 @@ def matches(head: bytes) -> bool:
 def read(source: Source) -> Iterator[Record | Refusal]:
     from bibtexparser.entrypoint import parse_string
     from bibtexparser.model import DuplicateBlockKeyBlock, Entry, ParsingFailedBlock
-    from pylatexenc.latex2text import LatexNodes2Text
+    from pylatexenc.latex2text import LatexNodes2Text  # type: ignore[import-untyped]  # it ships no types
 
-    # BibTeX gives "%" no meaning, but LaTeX would drop the rest of the line.
+    # BibTeX gives "%" and "&" no meaning, but LaTeX would drop them, and after "%" the rest of the line.
     decoder = LatexNodes2Text(math_mode="verbatim", keep_braced_groups=False)
     library = parse_string(source.text())
     for block in library.blocks:
@@ -38,7 +38,7 @@ def _record(entry: Any, decoder: Any, where: str) -> Record | Refusal:
     fields = {field.key.lower(): str(field.value) for field in entry.fields}
 
     def plain(key: str) -> str:
-        return one_line(decoder.latex_to_text(_BARE_PERCENT.sub(r"\\%", fields.get(key, ""))))
+        return one_line(decoder.latex_to_text(_BARE.sub(r"\\\1", fields.get(key, ""))))
 
     title = plain("title")
     if not title:

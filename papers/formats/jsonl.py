@@ -49,7 +49,7 @@ def parse(item: object) -> Record:
     named_ids = _mapping(fields.get("externalids") or fields.get("ids"))
     ids = {str(key).lower(): value for key, value in named_ids.items()}
     own = next((fields[key] for key in ("id", "_id", "corpusid", "paperid") if key in fields), None)
-    url = _text(fields.get("url")) or None
+    url = one_line(_text(fields.get("url"))) or None
     doi = parse_doi(_text(fields.get("doi") or ids.get("doi")))
     body = _text(fields.get("abstract")) or _inverted(fields.get("abstract_inverted_index"))
     body = body or _text(fields.get("text")) or _text(_mapping(fields.get("tldr")).get("text"))
@@ -70,7 +70,7 @@ def _arxiv_id(fields: Mapping[str, Any], ids: Mapping[str, Any], own: object, ur
     for named in (fields.get("arxiv_id"), fields.get("arxivid"), ids.get("arxiv")):
         if named:
             return parse_arxiv_id(str(named))
-    kaggle = "versions" in fields or "authors_parsed" in fields
+    kaggle = bool({"versions", "authors_parsed", "update_date"} & fields.keys())
     for text in (str(own or ""), url or "", _text(fields.get("doi") or ids.get("doi"))):
         if (kaggle and text == str(own)) or "arxiv" in text.lower():
             found = parse_arxiv_id(text)

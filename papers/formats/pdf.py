@@ -49,7 +49,7 @@ class _Reader:
     """The parent's end of the reading process, which is started when first needed and again after a fault."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # again, since a fault closes while asking
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, path: Path) -> dict[str, Any]:
@@ -86,14 +86,16 @@ class _Reader:
         return self._process
 
     def close(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(BrokenPipeError):
-                        pipe.close()
-            self._process = None
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
 
 _reader = _Reader()

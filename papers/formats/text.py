@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from papers.formats.source import Source, UnreadableError
 from papers.record import Page, Record, Refusal, one_line
 
 _TITLE_CHARS = 300  # a longer first line is a paragraph, not a title
+_SUFFIXES = ("", ".md", ".markdown", ".txt", ".text")  # of names: other text is code, tables, unknown formats
 _HEADING = re.compile(r"^#{1,6}\s+|\s+#+$")
 
 
@@ -21,6 +23,9 @@ def matches(head: bytes) -> bool:
 
 
 def read(source: Source) -> Iterator[Record | Refusal]:
+    name = source.path.name.lower().removesuffix(".gz")
+    if Path(name).suffix not in _SUFFIXES:
+        raise UnreadableError("text of no known format; if it is one paper, name it .md or .txt")
     lines = source.text().splitlines()
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
     if first is None:

@@ -59,6 +59,10 @@ class LeaseDesk:
         finally:
             del self._waiters[request_id]
 
+    async def validate(self, token: int) -> None:
+        """Return when ``token`` owns its slot now. Raises StaleToken."""
+        await self.call(self.manager.validate, token)
+
     async def release(self, token: int) -> None:
         """Give a slot back and serve who waits. Raises StaleToken."""
         await self.call(self.manager.release, token)
@@ -79,12 +83,10 @@ class LeaseDesk:
         self._wake()
 
     async def close(self) -> None:
-        """Stop serving; who still waits is cancelled, its request stays queued. The manager stays open."""
+        """Stop serving, when nobody waits any more. The manager stays open, and so does the queue."""
         if self._server:
             self._server.cancel()
             await asyncio.wait([self._server])
-        for waiter in self._waiters.values():
-            waiter.cancel()
         self._thread.shutdown(wait=False)
 
     def _wake(self) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from swarm.errors import IllegalTransition
 
 Knob = bool | int | float | str  # the value of one ALL_CAPS constant of the editable file
-Json = Mapping[str, object]  # what an event or a notebook entry carries
+Json = Mapping[str, Any]  # what an event or a notebook entry carries: JSON values
 
 
 class Status(StrEnum):
@@ -94,6 +95,7 @@ class Proposal:
     expected_gain: float | None = None  # in the metric's unit, positive is better; None: not stated
     citations: tuple[str, ...] = ()  # ids of notebook entries that led here
     wave: str | None = None  # the wave it belongs to
+    design: str = "search"  # how its wave was made: "plackett-burman", "search", ...
 
 
 class ReviewVerdict(StrEnum):

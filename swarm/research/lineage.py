@@ -71,9 +71,9 @@ class Lineage:
         """Write the whole tree of ``commit`` into ``folder`` (made when missing). Returns the editable file's path."""
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
-            index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+            index = {"GIT_INDEX_FILE": str(Path(scratch) / "index"), "GIT_WORK_TREE": str(folder.resolve())}
             self._git("read-tree", commit, env=index)
-            self._git("checkout-index", "--all", "--force", f"--prefix={folder.resolve()}/", env=index)
+            self._git("checkout-index", "--all", "--force", env=index)
         return folder / self._editable
 
     def merge(self, base: str, ours: str, theirs: str) -> str | None:

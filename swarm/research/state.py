@@ -99,13 +99,11 @@ class SessionState:
         """Accelerator types with a completed trial on the tier, in the order they were first used."""
         return [accelerator for known, accelerator in self._floors if known == tier]
 
-    def elapsed(self, now: float, pulses: Mapping[int, float]) -> float:
-        """Seconds the session has worked, over all its runs; time between runs does not count."""
+    def elapsed(self, pulses: Mapping[int, float]) -> float:
+        """Seconds the session has worked in all its runs, a live one up to its last pulse; pauses between do not count."""
         total = 0.0
         for run in self.runs.values():
             alive = run.ended_at if run.ended_at is not None else pulses.get(run.number, run.started_at)
-            if run.ended_at is None and run.number == len(self.runs):
-                alive = max(alive, now) if now - alive < 30 else alive  # a live run is up to date
             total += max(0.0, alive - run.started_at)
         return total
 

@@ -39,7 +39,7 @@ PACKAGES = ("torch", "numpy", "sympy", "networkx", "scipy")
 # The judge's text comes from packages that no candidate needs, so that a sandbox can hide their sources.
 HELD_OUT_PACKAGES = ("networkx", "scipy")
 HELD_OUT_SHARE = 0.10  # of the modules of those packages, for each of val and holdout
-SHARD_TOKENS = 64 * 1024  # most tokens in a judge's shard: scoring one should cost about a CPU-second
+SHARD_TOKENS = 32 * 1024  # most tokens in a judge's shard: scoring one should cost about a CPU-second
 MIN_CHARS = 200  # shorter docstrings are mostly signatures
 TRAIN_WORDS = 12_000  # most frequent words that BPE learns from; the tail changes no merge that matters
 CODE_NOT_PROSE = ("torch._inductor", "torch._dynamo", "torch.distributed")  # much code, little prose

@@ -1,0 +1,280 @@
+"""The proposer that needs no model: designed waves first, then small steps from the best, and Optuna's TPE.
+
+What it proposes, in this order:
+
+1. a Plackett-Burman wave around the incumbent, so that a dozen trials tell some eleven effects apart;
+2. once the analyst's insights are in the notebook, what they call for: the significant effects together, then
+   further along (``swarm.research.search.followed``);
+3. local steps from the best configurations observed, and every fourth proposal one of TPE's (Bergstra et al.,
+   NeurIPS 2011; multivariate, constant liar). The weight is on local steps because with some tens of trials a
+   greedy local search beats TPE when it starts from a sound configuration (Ferreira et al., arXiv 2603.24647,
+   re-analysed in docs/evidence.md); TPE's share keeps it from settling in the first basin.
+
+Failed configurations never become numbers: TPE is told FAIL, and a proposal whose nearest tried configuration
+failed is not made. The study is rebuilt from the brief each time: state is replay.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from notebook_store.entry import Entry, Kind
+from notebook_store.notebook import Notebook
+from swarm.agents.graph import run_role
+from swarm.agents.roles import PROPOSER
+from swarm.ports import Brief, Observation
+from swarm.research.effects import Effect
+from swarm.research.experiment import Knob, Proposal
+from swarm.research.knobs import set_knobs
+from swarm.research.search import Config, Idea, Seen, Space, followed, local, screening
+from swarm.research.space import ends, from_unit, in_range, to_unit
+from trainer.contract import Direction, Outcome, Range
+
+if TYPE_CHECKING:
+    import optuna
+
+_MOST_FACTORS = 11  # of a screening wave: 12 runs
+_SAMPLER_EVERY = 4  # one proposal in four is TPE's
+_TOLD = 400  # observations told to TPE, the last ones: keeps a proposal under a second at any length
+_TRIES = 400  # candidates looked at for one batch before it is left short
+_INFEASIBLE = {Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.DIVERGED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalled:
+    """What the notebook told the proposer."""
+
+    insights: Sequence[Entry]  # of this session, newest first
+    earlier: Sequence[Entry]  # insights of earlier sessions on the task, newest first
+    claims: Sequence[Entry]  # what papers say of the constants
+
+
+class OptimizerProposer:
+    """A Proposer (see ports): deterministic given the brief and the notebook."""
+
+    def __init__(self, notebook: Notebook, *, wave_size: int = 12, name: str = "proposer") -> None:
+        self.name = name
+        self._notebook = notebook
+        self._wave_size = wave_size
+
+    async def propose(self, brief: Brief) -> list[Proposal]:
+        """A whole design when nothing is known yet, else at most ``brief.wanted`` proposals."""
+        return await run_role(PROPOSER, _Work(self, brief))
+
+    def recall(self, brief: Brief) -> Recalled:
+        """Insights and claims on the constants in play. Blocking."""
+        insights = self._notebook.entries(kinds=[Kind.INSIGHT], task=brief.task.name)
+        return Recalled(
+            insights=[entry for entry in insights if entry.session == brief.session],
+            earlier=[entry for entry in insights if entry.session != brief.session],
+            claims=self._notebook.entries(kinds=[Kind.CLAIM]),
+        )
+
+    def ideas(self, brief: Brief, recalled: Recalled) -> list[Idea]:
+        """The configurations worth the next trials. CPU-bound: call in a thread."""
+        seen = [_seen(observation) for observation in brief.observations]
+        ranges = {name: brief.ranges[name] for name in brief.ranges if name in brief.knobs}
+        space = Space(brief.knobs, ranges, seen, brief.taken)
+        if not ranges:
+            return []
+        if not brief.observations and not brief.taken:
+            factors = promising(ranges, recalled)[: min(_MOST_FACTORS, self._wave_size - 1)]
+            _, designed = screening(space, factors, self._wave_size, brief.seed, _directions(recalled.earlier))
+            return [idea for idea in designed if space.take(idea)]
+        return self._next(brief, space, seen, recalled)
+
+    def _next(self, brief: Brief, space: Space, seen: Sequence[Seen], recalled: Recalled) -> list[Idea]:
+        wanted = min(brief.wanted, self._wave_size)
+        found: list[Idea] = []
+        for insight in recalled.insights:
+            found += [idea for idea in followed(space, read_effects(insight)) if space.take(idea)]
+        found = found[:wanted]
+        steps = local(space, brief.taken, brief.seed)
+        sampler = _Sampler(space, seen, brief.taken, brief.seed)
+        for attempt in range(_TRIES):
+            if len(found) >= wanted:
+                break
+            turn = (len(found) + len(seen)) % _SAMPLER_EVERY == _SAMPLER_EVERY - 1
+            idea = sampler.ask() if turn and attempt < _TRIES // 4 else next(steps)
+            if space.take(idea):
+                found.append(idea)
+        return found
+
+    def proposals(self, brief: Brief, recalled: Recalled, ideas: Sequence[Idea]) -> list[Proposal]:
+        """The ideas as edits of the incumbent's file, each with its hypothesis and citations."""
+        return [
+            Proposal(
+                author=self.name,
+                hypothesis=_hypothesis(brief, idea),
+                parent=brief.parent,
+                source=set_knobs(brief.source, changes),
+                changes=changes,
+                expected_gain=idea.expected,
+                citations=_citations(recalled, idea, changes),
+                wave=brief.wave,
+            )
+            for idea in ideas
+            if (changes := {n: v for n, v in idea.config.items() if v != brief.knobs[n]})
+        ]
+
+
+class _Work:
+    """One run of the proposer through the role graph."""
+
+    def __init__(self, proposer: OptimizerProposer, brief: Brief) -> None:
+        self.proposer, self.brief = proposer, brief
+
+    async def recall(self) -> Recalled:
+        return await asyncio.to_thread(self.proposer.recall, self.brief)
+
+    async def think(self, recalled: Recalled, _: str | None) -> list[Proposal]:
+        ideas = await asyncio.to_thread(self.proposer.ideas, self.brief, recalled)
+        return self.proposer.proposals(self.brief, recalled, ideas)
+
+    async def check(self, reply: list[Proposal]) -> str | None:
+        for proposal in reply:
+            for name, value in proposal.changes.items():
+                if not in_range(value, self.brief.ranges[name]):
+                    return f"{name} = {value!r} is outside its range"
+        return None
+
+    async def write(self, reply: list[Proposal]) -> list[Proposal]:
+        return reply  # a hypothesis becomes a page when its experiment has an id and has won its claim
+
+
+class _Sampler:
+    """Optuna's TPE over the space, told everything that was observed. The study lives for one batch."""
+
+    def __init__(self, space: Space, seen: Sequence[Seen], taken: Sequence[Config], seed: int) -> None:
+        self._space, self._seen, self._taken, self._seed = space, seen, taken, seed
+        self._study: optuna.Study | None = None
+
+    def ask(self) -> Idea:
+        study = self._study = self._study or self._told()
+        trial = study.ask(self._distributions())
+        config = dict(self._space.incumbent)
+        for name, within in self._space.ranges.items():
+            config[name] = _snapped(trial.params[name], within, config[name])
+        return Idea(config=config, kind="sampler", why=f"TPE expects it among the best of {len(self._seen)} seen")
+
+    def _distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        def one(within: Range) -> "optuna.distributions.BaseDistribution":
+            if within.choices:
+                return CategoricalDistribution(within.choices)
+            low, high = ends(within)
+            if within.integer:
+                return IntDistribution(int(low), int(high), log=within.log)
+            return FloatDistribution(low, high, log=within.log)
+
+        return {name: one(within) for name, within in self._space.ranges.items()}
+
+    def _told(self) -> "optuna.Study":
+        import optuna
+        from optuna.trial import TrialState, create_trial
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=self._seed)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        distributions = self._distributions()
+        best = [s for s in self._space.scored[: _TOLD // 4] if s not in self._seen[-_TOLD:]]
+        trials = []
+        for seen in [*best, *self._seen[-_TOLD:]]:
+            state = TrialState.FAIL if seen.gain is None else TrialState.COMPLETE
+            params = self._params(seen.config)
+            trials.append(create_trial(state=state, value=seen.gain, params=params, distributions=distributions))
+        study.add_trials(trials)
+        for config in self._taken:
+            study.enqueue_trial(self._params(config))
+            study.ask(distributions)  # now RUNNING: the constant liar keeps away from it
+        return study
+
+    def _params(self, config: Config) -> dict[str, Any]:
+        """The searched constants of a configuration, those outside their range at its nearest value."""
+        chosen = {name: config.get(name, self._space.incumbent[name]) for name in self._space.ranges}
+        return {
+            name: value if in_range(value, self._space.ranges[name]) else _clipped(value, self._space.ranges[name])
+            for name, value in chosen.items()
+        }
+
+
+def _clipped(value: Knob, within: Range) -> Knob:
+    return from_unit(to_unit(value, within), within, value)
+
+
+def _snapped(value: Knob, within: Range, current: Knob) -> Knob:
+    return value if within.choices else from_unit(to_unit(value, within), within, current)
+
+
+def _seen(observation: Observation) -> Seen:
+    return Seen(
+        name=observation.experiment,
+        config=observation.knobs,
+        gain=observation.gain,
+        infeasible=observation.gain is None and observation.outcome in _INFEASIBLE,
+    )
+
+
+def read_effects(insight: Entry) -> list[Effect]:
+    """The effects an analyst wrote into ``data["effects"]``; what is not in their form is left out."""
+    rows = insight.data.get("effects")
+    return [effect for row in rows if (effect := _effect(row))] if isinstance(rows, list) else []
+
+
+def _effect(row: object) -> Effect | None:
+    if not isinstance(row, dict) or not isinstance(row.get("factor"), str):
+        return None
+    numbers = {key: row.get(key) for key in ("effect", "se", "p")}
+    if not isinstance(numbers["effect"], int | float):
+        return None
+    return Effect(
+        factor=row["factor"],
+        low=row.get("low"),
+        high=row.get("high"),
+        effect=float(numbers["effect"]),
+        se=numbers["se"],
+        ci=None,
+        p=numbers["p"],
+    )
+
+
+def promising(ranges: Mapping[str, Range], recalled: Recalled) -> list[str]:
+    """The constants, most promising first: by the effects found before, the papers that speak of them, the file."""
+    worth: dict[str, float] = {}
+    for insight in recalled.earlier:
+        for effect in read_effects(insight):
+            worth[effect.factor] = max(worth.get(effect.factor, 0.0), abs(effect.effect))
+    claims = [factor for claim in recalled.claims for factor in claim.factors]
+    return sorted(ranges, key=lambda name: (-worth.get(name, 0.0), -min(claims.count(name), 1)))
+
+
+def _directions(earlier: Sequence[Entry]) -> dict[str, int]:
+    """Which way each ordered factor won in earlier sessions: the newest finding counts."""
+    found: dict[str, int] = {}
+    for insight in reversed(earlier):
+        for effect in read_effects(insight):
+            low, high = effect.low, effect.high
+            if isinstance(low, int | float) and isinstance(high, int | float) and effect.p is not None:
+                found[effect.factor] = 1 if (high > low) == (effect.effect > 0) else -1
+    return found
+
+
+def _hypothesis(brief: Brief, idea: Idea) -> str:
+    changed = [(n, brief.knobs[n], v) for n, v in idea.config.items() if v != brief.knobs[n]]
+    said = [f"{name} {_short(old)}→{_short(new)}" for name, old, new in changed]
+    what = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+    verb = "lower" if brief.task.direction is Direction.MINIMIZE else "raise"
+    return f"{what} {verb}{'s' if len(said) == 1 else ''} {brief.task.metric}: {idea.why}"
+
+
+def _short(value: Knob) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _citations(recalled: Recalled, idea: Idea, changes: Mapping[str, Knob]) -> tuple[str, ...]:
+    """Ids of the findings that led here and of the claims on what it changes, at most three a kind."""
+    insights = [entry.id for entry in recalled.insights if set(idea.factors) & set(entry.factors)]
+    claims = [entry.id for entry in recalled.claims if set(changes) & set(entry.factors)]
+    return tuple(dict.fromkeys([*insights[:3], *claims[:3]]))

@@ -1,0 +1,88 @@
+"""The folder that holds everything a project keeps, and who owns it."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from swarm.errors import HomeBusy, HomeTooNew, InputError
+
+VERSION = 1  # raised when the layout below changes; an older program refuses a newer home
+
+
+class Home:
+    """Paths of a home. Making one writes its version and nothing else.
+
+    HOME/ledger.db             events of all sessions
+    HOME/leases.db             slots, leases, queue
+    HOME/notebook/             the shared notebook
+    HOME/papers/               the library
+    HOME/sessions/NAME/        repo.git, trials/
+    """
+
+    def __init__(self, root: Path, *, create: bool) -> None:
+        """Open a home. Raises HomeTooNew, and InputError when it is missing or cannot be made."""
+        self.root = root.expanduser().resolve()
+        mark = self.root / "version"
+        if not mark.exists():
+            if not create:
+                raise InputError(f"no research at {root} yet; begin with `swarm start`, or give --home")
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                mark.write_text(f"{VERSION}\n", encoding="ascii")
+            except OSError as error:
+                raise InputError(f"cannot make a home at {root}: {error.strerror}; choose another --home") from error
+        version = mark.read_text(encoding="ascii").strip()
+        if not version.isdigit() or int(version) > VERSION:
+            raise HomeTooNew(
+                f"the home {root} was made by a newer nightswarm (layout {version}, this one knows {VERSION}); "
+                "upgrade nightswarm or choose another --home"
+            )
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.db"
+
+    @property
+    def leases(self) -> Path:
+        return self.root / "leases.db"
+
+    @property
+    def notebook(self) -> Path:
+        return self.root / "notebook"
+
+    @property
+    def papers(self) -> Path:
+        return self.root / "papers"
+
+    def session(self, name: str) -> Path:
+        return self.root / "sessions" / name
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Own the home while the block runs. Raises HomeBusy naming the owner."""
+        lock, owner = FileLock(self.root / "owner.lock"), self.root / "owner.json"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise HomeBusy(
+                f"the home {self.root} is in use by process {owner_pid(owner) or 'unknown'}; look with `swarm watch`, "
+                "end it with `swarm stop`, or choose another --home"
+            ) from None
+        try:
+            owner.write_text(json.dumps({"pid": os.getpid()}), encoding="ascii")
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+
+def owner_pid(path: Path) -> int | None:
+    """The pid an owner noted; None when there is none to read."""
+    try:
+        return int(json.loads(path.read_text(encoding="ascii"))["pid"])
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,467 @@
+"""Many experiments at once: start, keep every slot busy, drain, recover."""
+
+import asyncio
+import os
+import statistics
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from swarm.errors import SwarmError
+from swarm.leases.budget import Budget, Spent
+from swarm.leases.desk import LeaseDesk
+from swarm.lifecycle import Lab, Lifecycle
+from swarm.ports import Brief, Executor, Observation, Slot, WaveReport
+from swarm.research.experiment import Experiment, Knob, Proposal, Status
+from swarm.research.knobs import derive_ranges, read_knobs
+from swarm.research.ledger import Kind
+from swarm.research.state import SessionState
+from swarm.trials import Draining
+
+TICK_SECONDS = 0.5  # real time: how often wishes, limits and pulses are looked after when nothing else happens
+HEARTBEAT_SECONDS = 10.0  # of the session's clock, a fraction of a lease's time to live
+EXAM_PAIRS = 2  # fresh seeds of the closing examination
+EXAM_SHARE = 0.2  # of the session's hours at most; a session too short for it does without
+OPEN = (Status.PROPOSED, Status.APPROVED, Status.SCREENING, Status.PROMOTED, Status.VALIDATING)
+UNSCREENED = (Status.PROPOSED, Status.APPROVED, Status.SCREENING)
+
+
+class Specialists(Protocol):
+    """The agents, as the session needs them."""
+
+    async def propose(self, brief: Brief) -> list[Proposal]:
+        """Think of experiments; fewer than wanted, or none, when there is nothing worth a slot."""
+        ...
+
+    async def read(self, factors: Sequence[str]) -> None:
+        """Look up what the library says about these factors and write claims."""
+        ...
+
+    async def analyse(self, report: WaveReport) -> str:
+        """Find out what a wave shows; the notebook id of the finding."""
+        ...
+
+    async def close(self) -> None:
+        """End what the agents keep running."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """What a session works with beside the lab."""
+
+    desk: LeaseDesk
+    executor: Executor
+    specialists: Specialists
+    slots: Sequence[Slot]
+    say: Callable[[str], None]  # one line of progress for a person
+
+
+class Session:
+    """One long run of the swarm over one task. ``run`` once."""
+
+    def __init__(self, lab: Lab, crew: Crew) -> None:
+        self._lab = lab
+        self._crew = crew
+        self._journal = lab.journal
+        self._state = lab.journal.state
+        self._lifecycle = Lifecycle(lab)
+        self._group = asyncio.TaskGroup()
+        self._busy: dict[str, asyncio.Task[None]] = {}  # what is being done, by name: nothing is done twice at once
+        self._knobs: dict[str, dict[str, Knob]] = {}  # commit -> constants
+        self._stopping: str | None = None  # why a person wants it to end
+        self._asked_at = -1  # state.seq when a proposer had nothing to say
+        self._run = len(self._state.runs) + 1
+        self._spent = Spent()  # as of the last look at the leases; the seconds are always fresh
+        self._earlier_seconds = 0.0  # worked in earlier runs
+        self.phase = "starting"
+        lab.trials.gate.fits = self._fits
+
+    @property
+    def state(self) -> SessionState:
+        """What is on record."""
+        return self._state
+
+    # ---- the whole of it --------------------------------------------------------------------------------
+
+    async def run(self) -> str:
+        """Work until a limit is reached or somebody stops it; why it ended. Raises SwarmError when it cannot go on."""
+        pulses = await asyncio.to_thread(self._journal.ledger.pulses, self._state.session)
+        self._earlier_seconds = self._state.elapsed(pulses)
+        await self._journal.record(Kind.RUN_STARTED, str(self._run), {"pid": os.getpid()})
+        reason = "it failed"
+        try:
+            async with self._group:
+                keepers = [self._group.create_task(keeper()) for keeper in (self._heartbeats, self._watch)]
+                reason = await self._work()
+                for keeper in keepers:
+                    keeper.cancel()
+        except BaseExceptionGroup as group:
+            error = _first(group)
+            reason = f"it failed: {error}"
+            raise error from None
+        finally:
+            await self._crew.specialists.close()
+            await self._journal.record(Kind.RUN_ENDED, str(self._run), {"reason": reason})
+        return reason
+
+    def drain(self, reason: str) -> None:
+        """Start no new trial; the session ends when the running ones have."""
+        self._stopping = self._stopping or reason
+        self._lab.trials.gate.closed.set()
+
+    async def stop_now(self, reason: str) -> None:
+        """End the running trials too. They are on record as PREEMPTED and run again when the session is resumed."""
+        self.drain(reason)
+        await asyncio.gather(*(self._crew.executor.cancel(name) for name in list(self._state.live_trials)))
+
+    async def _work(self) -> str:
+        await self._recover()
+        await self._lifecycle.open_baseline()
+        await asyncio.to_thread(self._lab.lineage.set_best, self._state.incumbent.candidate)
+        self.phase = "working"
+        self._do("noise floor", self._measure_noise())
+        self._do("reader", self._read())
+        for experiment in self._state.of_status(Status.PROPOSED):  # filed by a run that died before their review
+            self._do(f"review {experiment.id}", self._review(experiment))
+        while (reason := self._reason_to_end()) is None:
+            self._screen_approved()
+            self._keep_backlog()
+            self._analyse_waves()
+            self._validate_promoted()
+            await self._journal.change(timeout=TICK_SECONDS)
+            await self._take_stock()
+        await self._settle_down(reason)
+        return reason
+
+    async def _settle_down(self, reason: str) -> None:
+        """Let what runs end, examine the incumbent if there is one and time, and close the books."""
+        self.phase = "draining"
+        self._crew.say(f"draining: {reason}")
+        self._lab.trials.gate.closed.set()
+        await self._all_done()
+        if self._stopping is None and self._exam_seconds() > 0:
+            self.phase = "closing examination"
+            self._crew.say("closing examination: incumbent and baseline on fresh seeds and the hidden shard")
+            self._lab.trials.gate.fits = lambda _: True
+            self._lab.trials.gate.closed.clear()
+            self._do("examination", self._examine())
+            await self._all_done()
+        if self._stopping is None:
+            await self._journal.record(Kind.SESSION_ENDED, str(self._run), {"reason": reason})
+        await asyncio.to_thread(self._lab.scribe.notebook.flush)
+
+    async def _all_done(self) -> None:
+        while self._busy:
+            await asyncio.wait(self._busy.values())
+            await asyncio.sleep(0)
+
+    # ---- doing things -----------------------------------------------------------------------------------
+
+    def _do(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in the background, once at a time per name; Draining ends it quietly."""
+        if name in self._busy:
+            work.close()
+            return
+        self._busy[name] = self._group.create_task(self._quietly(work), name=name)
+        self._busy[name].add_done_callback(lambda _: self._busy.pop(name, None))
+
+    async def _quietly(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Draining:
+            return
+        finally:
+            await self._journal.wake()
+
+    async def _recover(self) -> None:
+        """After a death: forget what was only wished for, keep what runs."""
+        manager = self._crew.desk.manager
+        for waiting in await self._crew.desk.call(manager.queue):
+            if waiting.session == self._state.session:
+                await self._crew.desk.call(manager.withdraw, waiting.request_id)
+        held = await self._crew.desk.call(manager.held_by, self._state.session)
+        running = [lease for lease in held if lease.request_id in self._state.live_trials]
+        await self._crew.desk.call(manager.heartbeat, [lease.token for lease in running])
+        for lease in held:
+            if lease not in running:
+                await self._crew.desk.release(lease.token)
+        if self._run > 1:
+            self._crew.say(
+                f"resumed: {len(self._state.experiments)} experiments on record, {len(running)} trials re-attached, "
+                f"{len(held) - len(running)} leases given back"
+            )
+
+    def _screen_approved(self) -> None:
+        for experiment in self._state.of_status(Status.APPROVED, Status.SCREENING):
+            self._do(f"screen {experiment.id}", self._lifecycle.screen(experiment.id))
+        for experiment in self._state.of_status(Status.VALIDATING):
+            self._do(f"validate {experiment.id}", self._lifecycle.validate(experiment.id))
+
+    async def _review(self, experiment: Experiment) -> None:
+        await self._lifecycle.settle(experiment)
+
+    async def _measure_noise(self) -> None:
+        await self._lifecycle.measure_noise()
+        sds = self.noise()
+        told = ", ".join(f"{tier} {sd:.4f}" for tier, sd in sds.items())
+        self._crew.say(f"noise floor measured: sd {told} {self._lab.task.metric}")
+
+    # ---- proposals --------------------------------------------------------------------------------------
+
+    def _keep_backlog(self) -> None:
+        """Ask for proposals while fewer experiments wait than there are slots."""
+        limit = self._lab.settings.limits.experiments
+        room = None if limit is None else limit - self._state.begun()
+        waiting = self._state.count(Status.PROPOSED, Status.APPROVED)
+        if waiting > len(self._crew.slots) or room == 0 or self._asked_at == self._state.seq:
+            return
+        size = self._lab.settings.waves.size
+        unread = any(wave.entry is None for wave in self._state.waves.values())
+        wanted = len(self._crew.slots) if unread else size  # a stopgap while the last wave is not yet understood
+        self._do("proposer", self._propose(wanted if room is None else min(wanted, room)))
+
+    async def _propose(self, wanted: int) -> None:
+        brief = await self._brief(wanted)
+        proposals = await self._crew.specialists.propose(brief)
+        if not proposals:
+            self._asked_at = self._state.seq
+            return
+        await self._journal.record(
+            Kind.WAVE_OPENED, brief.wave, {"design": proposals[0].design, "parent": brief.parent}
+        )
+        for proposal in proposals[:wanted]:
+            experiment = await self._lifecycle.admit(proposal)
+            if experiment.status is Status.REJECTED:
+                self._crew.say(f"{experiment.id} rejected: {experiment.reasons[0]}")
+
+    async def _brief(self, wanted: int) -> Brief:
+        incumbent = self._state.incumbent
+        source = await asyncio.to_thread(self._lab.lineage.source, incumbent.candidate)
+        knobs = read_knobs(source)
+        noise = [self._state.noise("screen", name) for name in self._state.accelerators("screen")]
+        number = len(self._state.waves) + 1
+        return Brief(
+            session=self._state.session,
+            task=self._lab.task,
+            parent=incumbent.candidate,
+            source=source,
+            knobs=knobs,
+            ranges=derive_ranges(knobs, self._lab.task.ranges),
+            observations=await self._observations(),
+            taken=[await self._knobs_of(experiment.candidate) for experiment in self._unscreened()],
+            noise=noise[0].sd if noise and noise[0] else None,
+            wanted=wanted,
+            wave=f"wave {number}",
+            seed=self._lab.settings.seed * 1_000 + number,
+        )
+
+    def _unscreened(self) -> list[Experiment]:
+        return [e for e in self._state.experiments.values() if not e.trials and e.status is not Status.BASELINE]
+
+    async def _observations(self) -> list[Observation]:
+        """What screening showed of every candidate, each as a gain over the baseline's fresh runs."""
+        seen = []
+        for experiment in self._state.experiments.values():
+            if experiment.status is Status.BASELINE:
+                continue
+            for candidate in dict.fromkeys(trial.candidate for trial in experiment.trials):
+                observation = await self._observe(experiment, candidate)
+                if observation is not None:
+                    seen.append(observation)
+        return seen
+
+    async def _observe(self, experiment: Experiment, candidate: str) -> Observation | None:
+        trials = [t for t in experiment.trials if t.candidate == candidate and t.tier == "screen" and t.outcome]
+        if not trials:
+            return None
+        values = [t.value for t in trials if t.value is not None]
+        level = self._lifecycle.reference_level(self._state.baseline, trials[-1].accelerator)
+        if values and level is None:
+            return None
+        gain = None
+        if values and level is not None:
+            gain = (level - statistics.fmean(values)) * (1 if self._lab.minimize else -1)
+        return Observation(
+            experiment=experiment.id,
+            wave=experiment.wave if candidate == experiment.candidate else None,
+            knobs=await self._knobs_of(candidate),
+            gain=gain,
+            outcome=trials[-1].outcome or "",
+            peak_memory_mb=trials[-1].peak_memory_mb,
+        )
+
+    async def _knobs_of(self, candidate: str) -> dict[str, Knob]:
+        if candidate not in self._knobs:
+            self._knobs[candidate] = read_knobs(await asyncio.to_thread(self._lab.lineage.source, candidate))
+        return self._knobs[candidate]
+
+    async def _read(self) -> None:
+        knobs = await self._knobs_of(self._state.baseline.candidate)
+        await self._crew.specialists.read(sorted(derive_ranges(knobs, self._lab.task.ranges)))
+
+    # ---- analysis and validation --------------------------------------------------------------------------
+
+    def _analyse_waves(self) -> None:
+        screening = {experiment.wave for experiment in self._state.of_status(*UNSCREENED)}
+        for wave in self._state.waves.values():
+            if wave.entry is None and wave.name not in screening and "proposer" not in self._busy:
+                self._do(f"analyse {wave.name}", self._analyse(wave.name))
+
+    async def _analyse(self, name: str) -> None:
+        wave = self._state.waves[name]
+        noise = [self._state.noise("screen", kind) for kind in self._state.accelerators("screen")]
+        if not noise or noise[0] is None:
+            return  # the noise floor is still being measured
+        report = WaveReport(
+            session=self._state.session,
+            task=self._lab.task,
+            wave=name,
+            design=wave.design,
+            baseline=await self._knobs_of(wave.parent),
+            observations=await self._observations(),
+            noise=noise[0].sd,
+        )
+        entry = await self._crew.specialists.analyse(report)
+        await self._journal.record(Kind.WAVE_ANALYSED, name, {"entry": entry})
+
+    def _validate_promoted(self) -> None:
+        """Validate the most promising first, as many at once as there are slots for; waves are awaited whole."""
+        screening = {experiment.wave for experiment in self._state.of_status(*UNSCREENED) if experiment.wave}
+        ready = []
+        for experiment in self._state.of_status(Status.PROMOTED):
+            if experiment.verdict["against"] != self._state.incumbent.id:
+                self._do(f"reconsider {experiment.id}", self._lifecycle.reconsider(experiment))
+            elif experiment.wave not in screening or self._short_of_time():
+                ready.append(experiment)
+        running = sum(name.startswith("validate ") for name in self._busy)
+        at_once = max(1, len(self._crew.slots) // (2 * self._lab.settings.promotion.min_pairs))
+        ready.sort(key=lambda experiment: -float(experiment.verdict["gain"]))
+        for experiment in ready[: max(0, at_once - running)]:
+            self._do(f"validate {experiment.id}", self._lifecycle.validate(experiment.id))
+
+    async def _examine(self) -> None:
+        pairs = await self._lifecycle.examine(EXAM_PAIRS)
+        told = [
+            f"seed {ours.seed}: {_shown(ours.value)} against {_shown(base.value)}; "
+            f"hidden shard {_shown(ours.holdout)} against {_shown(base.holdout)}"
+            for ours, base in pairs
+        ]
+        incumbent = self._state.incumbent
+        await self._lab.scribe.note(
+            f"{self._state.session}-examination-{self._run}",
+            f"closing examination of {incumbent.id}: " + told[0],
+            "Incumbent and baseline on seeds by which nothing was chosen, and on text nobody was scored on:\n\n"
+            + "\n".join(f"- {line}" for line in told),
+            data={"experiment": incumbent.id},
+        )
+
+    # ---- limits -----------------------------------------------------------------------------------------
+
+    @property
+    def budget(self) -> Budget:
+        """The session's limits and what it has used of them."""
+        now = self._lab.clock.now()
+        seconds = self._earlier_seconds + now - self._state.runs[self._run].started_at
+        return Budget(limits=self._lab.settings.limits, spent=replace(self._spent, seconds=seconds))
+
+    def noise(self) -> dict[str, float]:
+        """Noise floor (sd, metric units) of each tier on the accelerator type first used there."""
+        floors = {}
+        for tier in self._lab.settings.tiers:
+            for accelerator in self._state.accelerators(tier)[:1]:
+                noise = self._state.noise(tier, accelerator)
+                if noise is not None:
+                    floors[tier] = noise.sd
+        return floors
+
+    def _fits(self, tier: str) -> bool:
+        """Whether a trial begun now still ends in time, the closing examination included."""
+        return self.budget.fits(self._lab.trials.expected_seconds(tier) + self._exam_seconds())
+
+    def _exam_seconds(self) -> float:
+        """Time to keep free for the closing examination; 0 when there is nothing to examine or too little time."""
+        hours = self._lab.settings.limits.hours
+        if self._state.incumbent.status is Status.BASELINE:
+            return 0.0
+        rounds = -(-2 * EXAM_PAIRS // len(self._crew.slots))
+        needed = rounds * self._lab.trials.expected_seconds("validate")
+        return needed if hours is None or needed <= EXAM_SHARE * hours * 3600 else 0.0
+
+    def _short_of_time(self) -> bool:
+        return not self.budget.fits(4 * self._lab.trials.expected_seconds("validate") + self._exam_seconds())
+
+    def _reason_to_end(self) -> str | None:
+        if self._stopping is not None:
+            return self._stopping
+        limit = self._lab.settings.limits.experiments
+        if limit is not None and self._state.begun() >= limit:
+            return f"all {limit} experiments are done" if not self._open_work() else None
+        reached = self.budget.reached()
+        if reached is not None:
+            return reached
+        if not self._fits("screen") and not self._fits("validate"):
+            return f"the {self._lab.settings.limits.hours:g} hours are over"
+        return None
+
+    def _open_work(self) -> bool:
+        doing = [name for name in self._busy if name not in ("reader",)]
+        unread = any(wave.entry is None for wave in self._state.waves.values())
+        return bool(doing) or self._state.count(*OPEN) > 0 or unread
+
+    # ---- keepers ----------------------------------------------------------------------------------------
+
+    async def _take_stock(self) -> None:
+        use = await self._crew.desk.call(self._crew.desk.manager.lease_seconds, session=self._state.session)
+        self._spent = Spent.from_use(use, seconds=0.0, experiments=self._state.begun())
+
+    async def _heartbeats(self) -> None:
+        """Keep the leases of running trials; a lease that was lost takes its trial along."""
+        desk = self._crew.desk
+        while True:
+            tokens = {trial.token: trial for trial in self._state.live_trials.values()}
+            valid = await desk.call(desk.manager.heartbeat, list(tokens))
+            for token in tokens.keys() - valid:
+                if tokens[token].id in self._state.live_trials:
+                    self._crew.say(f"{tokens[token].id} lost its lease: cancelling it")
+                    await self._crew.executor.cancel(tokens[token].id)
+                    await desk.reclaim(token)
+            await self._lab.clock.sleep(HEARTBEAT_SECONDS)
+
+    async def _watch(self) -> None:
+        """Leave a pulse, and heed the wishes people leave."""
+        ledger = self._journal.ledger
+        seen = await asyncio.to_thread(ledger.last_wish)
+        while True:
+            await asyncio.to_thread(ledger.pulse, self._state.session, self._run, self._lab.clock.now())
+            for seq, wish in await asyncio.to_thread(ledger.wishes, self._state.session, seen):
+                seen = seq
+                await self._heed(wish)
+            await self._lab.clock.sleep(TICK_SECONDS)
+
+    async def _heed(self, wish: str) -> None:
+        match wish:
+            case "stop":
+                self.drain("stopped by `swarm stop`")
+            case "stop-now":
+                await self.stop_now("stopped by `swarm stop --now`")
+            case "pause":
+                self.phase = "paused"
+                self._crew.desk.close_doors()
+            case "resume":
+                self.phase = "working"
+                self._crew.desk.open_doors()
+
+
+def _shown(value: float | None) -> str:
+    return "no score" if value is None else f"{value:.4f}"
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to tell: a SwarmError where there is one, else the first."""
+    told, rest = group.split(SwarmError)
+    error: BaseException = told if told is not None else group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    del rest
+    return error

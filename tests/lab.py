@@ -1,0 +1,183 @@
+"""A whole session on fakes of what is slow: virtual time, an objective instead of training, specialists by script.
+
+The ledger, the leases, the notebook, git and the session itself are the real ones.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from notebook_store.notebook import Notebook
+from swarm.config import Limits, PromotionSettings, Settings
+from swarm.journal import Journal
+from swarm.leases.desk import LeaseDesk
+from swarm.leases.lease import Tier
+from swarm.leases.manager import LeaseManager
+from swarm.lifecycle import Lab
+from swarm.ports import Brief, Slot, WaveReport
+from swarm.research.experiment import Experiment, Knob, Proposal, Review, ReviewVerdict
+from swarm.research.knobs import read_knobs, set_knobs
+from swarm.research.ledger import Kind, Ledger
+from swarm.research.lineage import Lineage
+from swarm.scribe import Scribe
+from swarm.session import Crew, Session
+from swarm.trials import Gate, Inputs, Trials
+from tests.fake_embedder import WordEmbedder
+from tests.fakes import FakeClock, FakeExecutor, completed
+from trainer.contract import Task, TrialResult, load_task
+
+TRAIN = "X = 1.0\nY = 1.0\nZ = 1.0\n"
+TASK = """\
+name = "bowl"
+editable = "train.py"
+metric = "loss"
+
+[budgets]
+screen = { wall = 6 }
+validate = { wall = 20 }
+"""
+
+
+def bowl(order_source: str) -> float:
+    """A loss with its minimum, 1.0, at X=3, Y=2, whatever Z."""
+    knobs = read_knobs(order_source)
+    return 1.0 + 0.1 * (float(knobs["X"]) - 3) ** 2 + 0.1 * (float(knobs["Y"]) - 2) ** 2
+
+
+@dataclass
+class Script:
+    """Specialists by script: hill-climbing proposals, no readings, one-line findings."""
+
+    proposals: int = 10_000  # how many it makes in all
+    waves: list[str] = field(default_factory=list)  # analysed
+    made: int = 0
+
+    async def propose(self, brief: Brief) -> list[Proposal]:
+        draw = random.Random(brief.seed)
+        found = []
+        for _ in range(min(brief.wanted, self.proposals - self.made)):
+            name = draw.choice(["X", "Y"])
+            changes: dict[str, Knob] = {name: round(float(brief.knobs[name]) + draw.uniform(-1, 1), 3)}
+            found.append(
+                Proposal(
+                    author="proposer",
+                    hypothesis=f"{name} {brief.knobs[name]}→{changes[name]} lowers loss",
+                    parent=brief.parent,
+                    source=set_knobs(brief.source, changes),
+                    changes=changes,
+                    wave=brief.wave,
+                )
+            )
+        self.made += len(found)
+        return found
+
+    async def review(self, experiment: Experiment, proposal: Proposal) -> Review:
+        return Review(verdict=ReviewVerdict.APPROVED, reasons=("it compiles",))
+
+    async def read(self, factors: Sequence[str]) -> None:
+        assert "X" in factors
+
+    async def analyse(self, report: WaveReport) -> str:
+        self.waves.append(report.wave)
+        return f"{report.session}-{report.wave}"
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass(kw_only=True)
+class Bench:
+    """One home on fakes. ``session()`` gives a session over it; call it again after a death."""
+
+    root: Path
+    clock: FakeClock
+    executor: FakeExecutor
+    script: Script
+    settings: Settings
+    slots: Sequence[Slot]
+    task: Task
+    said: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def session(self, name: str = "bowl-1") -> Iterator[Session]:
+        ledger = Ledger(self.root / "ledger.db")
+        manager = LeaseManager(self.root / "leases.db", self.clock)
+        manager.register(
+            self.slots,
+            [Tier(name=n, priority=t.priority, accelerators=t.accelerators) for n, t in self.settings.tiers.items()],
+        )
+        ledger.append(
+            name,
+            Kind.SESSION_OPENED,
+            "opened",
+            at=self.clock.now(),
+            data={"task": self.task.name, "task_folder": str(self.task.folder), "metric": "loss", "settings": "{}"},
+        )
+        journal = Journal(ledger, name, self.clock)
+        lineage = Lineage(self.root / name / "repo.git", self.task.editable)
+
+        async def text(commit: str) -> str:
+            return lineage.source(commit)
+
+        inputs = Inputs(
+            task=self.task, budgets=dict(self.task.budgets), slots={s.name: s for s in self.slots}, text=text
+        )
+        desk = LeaseDesk(manager)
+        with Notebook.open(self.root / "notebook", embedder=WordEmbedder()) as notebook:
+            lab = Lab(
+                task=self.task,
+                settings=self.settings,
+                journal=journal,
+                trials=Trials(journal, desk, self.executor, inputs, Gate()),
+                lineage=lineage,
+                scribe=Scribe(notebook, session=name, task=self.task, clock=self.clock),
+                review=self.script.review,
+                clock=self.clock,
+            )
+            crew = Crew(
+                desk=desk, executor=self.executor, specialists=self.script, slots=self.slots, say=self.said.append
+            )
+            yield Session(lab, crew)
+        manager.close()
+        ledger.close()
+
+
+def bench(
+    root: Path,
+    *,
+    limits: Limits,
+    slots: int = 2,
+    noise: float = 0.01,
+    objective: Callable[[str], float] = bowl,
+    proposals: int = 10_000,
+    promotion: PromotionSettings | None = None,
+) -> Bench:
+    """A home with the bowl task, ``slots`` CPU slots and an objective with seeded noise."""
+    folder = root / "bowl"
+    folder.mkdir(parents=True)
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "task.toml").write_text(TASK)
+    clock = FakeClock()
+
+    def result(order: object) -> TrialResult:
+        from swarm.ports import TrialOrder
+
+        assert isinstance(order, TrialOrder)
+        value = objective(order.source)
+        jitter = random.Random(order.trial_id).gauss(0, noise)
+        assert math.isfinite(value)
+        return completed(order, value + jitter, holdout=value if order.holdout else None)
+
+    executor = FakeExecutor(clock, objective=result, seconds=lambda order: order.budget.amount + 2)
+    return Bench(
+        root=root,
+        clock=clock,
+        executor=executor,
+        script=Script(proposals=proposals),
+        settings=Settings(limits=limits, promotion=promotion or PromotionSettings()),
+        slots=[Slot(name=f"cpu-{n}", accelerator="cpu") for n in range(slots)],
+        task=load_task(folder),
+    )

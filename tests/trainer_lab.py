@@ -1,0 +1,98 @@
+"""True trials for the trainer's tests: task folders out of docs/tasks.md, and harness processes as a swarm starts them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from trainer.contract import (
+    Budget,
+    BudgetKind,
+    TrialResult,
+    TrialSpec,
+    create_trial,
+    load_task,
+    prepare_argv,
+    read_result,
+    run_argv,
+)
+
+ROOT = Path(__file__).parent.parent
+CHEATS = Path(__file__).parent / "cheats"
+BLOCK = re.compile(r"^`(?P<name>[\w./]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def documented_task(name: str, folder: Path) -> Path:
+    """Write the task `name` of docs/tasks.md into `folder`; returns its folder."""
+    for block in BLOCK.finditer((ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")):
+        if block["name"].startswith(name + "/"):
+            path = folder / block["name"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block["text"], encoding="utf-8")
+    return folder / name
+
+
+def foreign_task(folder: Path, source: str, settings: str = "budget = { wall = 20 }") -> Path:
+    """A self-reported task of one file; returns its folder."""
+    folder.mkdir(parents=True)
+    (folder / "task.toml").write_text(f'editable = "train.py"\nmetric = "loss"\n{settings}\n', encoding="utf-8")
+    (folder / "train.py").write_text(source, encoding="utf-8")
+    return folder
+
+
+def prepared(task_folder: Path, data_dir: Path) -> Path:
+    """Prepare a task's data as a swarm does; returns the folder."""
+    argv = prepare_argv(sys.executable, load_task(task_folder), data_dir)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return data_dir
+
+
+def write_trial(
+    folder: Path,
+    task_folder: Path,
+    *,
+    source: str | None = None,
+    data_dir: Path | None = None,
+    budget: float | None = None,
+    kind: BudgetKind | None = None,
+    seed: int = 0,
+    holdout: bool = False,
+) -> Path:
+    """The folder of one trial of `source` (default: the task's own file) on the screening tier."""
+    task = load_task(task_folder)
+    tier = task.budget("screen")
+    spec = TrialSpec(
+        trial_id=folder.name,
+        task_folder=str(task_folder),
+        candidate="candidate.py",
+        tier="screen",
+        budget=Budget(kind=kind or tier.kind, amount=budget or tier.amount),
+        seed=seed,
+        memory_mb=task.memory_mb,
+        data_dir=str(data_dir) if data_dir else None,
+        holdout=holdout,
+    )
+    create_trial(folder, spec, task.editable_path.read_text(encoding="utf-8") if source is None else source)
+    return folder
+
+
+def start(folder: Path) -> "subprocess.Popen[str]":
+    """Start the harness on a trial, in a session of its own."""
+    return subprocess.Popen(
+        run_argv(sys.executable, folder),
+        cwd=ROOT,
+        start_new_session=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def finish(folder: Path) -> TrialResult:
+    """Run a trial to its end and read its result."""
+    with start(folder) as process:
+        said, _ = process.communicate(timeout=240)
+    result = read_result(folder)
+    assert result is not None, said
+    return result

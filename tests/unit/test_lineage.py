@@ -1,0 +1,47 @@
+"""Candidates as commits."""
+
+from pathlib import Path
+
+import pytest
+
+from swarm.errors import SwarmError
+from swarm.research.lineage import Lineage
+
+BASE = "A = 1\n\nB = 2\n\nC = 3\n"
+
+
+@pytest.fixture
+def lineage(tmp_path: Path) -> Lineage:
+    return Lineage(tmp_path / "repo.git", "src/train.py")
+
+
+def test_a_candidate_is_a_commit_with_its_parents_other_files(lineage: Lineage, tmp_path: Path) -> None:
+    base = lineage.commit("e000", BASE, "baseline", parent=None, files={"prepare.py": "pass\n"})
+    child = lineage.commit("e001", BASE.replace("1", "7"), "A 1→7\n\nmore", parent=base)
+    assert lineage.source(child) == BASE.replace("1", "7")
+    assert "-A = 1\n+A = 7" in lineage.diff(base, child)
+    lineage.set_best(child)
+    path = lineage.checkout(child, tmp_path / "out")
+    assert path.read_text() == BASE.replace("1", "7")
+    assert (tmp_path / "out" / "prepare.py").read_text() == "pass\n"
+
+
+def test_reopening_keeps_what_was_committed(lineage: Lineage, tmp_path: Path) -> None:
+    base = lineage.commit("e000", BASE, "baseline", parent=None)
+    assert Lineage(tmp_path / "repo.git", "src/train.py").source(base) == BASE
+
+
+def test_source_is_kept_to_the_byte(lineage: Lineage) -> None:
+    text = "# ünïcode — and no newline at the end\nX = 1"
+    assert lineage.source(lineage.commit("e000", text, "m", parent=None)) == text
+
+
+def test_merge_joins_distant_edits_and_refuses_clashing_ones(lineage: Lineage) -> None:
+    ours, theirs = BASE.replace("1", "7"), BASE.replace("3", "9")
+    assert lineage.merge(BASE, ours, theirs) == "A = 7\n\nB = 2\n\nC = 9\n"
+    assert lineage.merge(BASE, BASE.replace("2", "5"), BASE.replace("2", "6")) is None
+
+
+def test_an_unknown_commit_is_said_in_one_line(lineage: Lineage) -> None:
+    with pytest.raises(SwarmError, match="git cat-file failed"):
+        lineage.source("0" * 40)

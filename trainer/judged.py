@@ -1,0 +1,190 @@
+"""A judged trial: the judge's process forks the training, then scores what it saved."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from trainer import sandbox
+from trainer.contract import CURVE, Outcome, TaskError
+from trainer.runtime import WEIGHTS
+from trainer.trial import Trial
+from trainer.watch import Ended
+from trainer.wire import Wire
+
+LEAVE_SECONDS = 0.3  # a candidate that has saved may still tidy up for so long
+JUDGE_SECONDS = 300.0  # most wall seconds of judging one model
+SERVE_CPU_SECONDS = 120  # most CPU-seconds the model may take to answer the judge
+WEIGHTS_MB = 512  # largest file of weights, MiB
+CURVE_LINES = 100_000  # curve.jsonl is cut here
+
+
+class JudgedTrial(Trial):
+    """Two phases, both watched from here: training, and judging."""
+
+    def measure(self) -> tuple[float, float | None]:
+        """Train, take the weights, have them judged. Raises Ended."""
+        if self.data is None:
+            raise TaskError(f"task '{self.task.name}' is judged and needs data; give `data_dir` in the spec")
+        self.answers: list[dict[str, Any]] = []  # what the judge said and nobody has taken yet
+        self.curve = (self.folder / CURVE).open("w", encoding="utf-8", buffering=1)
+        self.curve_left = CURVE_LINES
+        self.judge_log = self.work / "judge.log"
+        self.candidate, theirs = Wire.pair()
+        self.judge, judge_end = Wire.pair()
+        passed = (judge_end.fileno(), theirs.fileno(), self.log_write)
+        with self.judge_log.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "trainer.judge", str(judge_end.fileno())],
+                env=self.environment(self.work),
+                pass_fds=passed,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=sandbox.die_with_parent,  # safe: the harness has one thread
+            )
+        self.family.excluded.add(process.pid)
+        candidate_file = theirs.fileno()
+        judge_end.close()
+        self.await_answer("torch")
+        started = time.monotonic()
+        self.train(candidate_file)
+        theirs.close()
+        self.extra["start_seconds"] = started - self.born
+        judging = time.monotonic()
+        metric, holdout = self.score()
+        self.extra["judge_seconds"] = time.monotonic() - judging
+        return metric, holdout
+
+    # -- training -------------------------------------------------------------------------------------
+
+    def train(self, candidate_file: int) -> None:
+        """Run the training until its weights are taken and it is gone."""
+        self.meter.start()
+        self.judge.send({"do": "train", "wire": candidate_file, **self.job(self.scratch, self.meter.cpu_limit())})
+        self.await_answer("pid")
+        self.weights = self.new_scratch("serve") / WEIGHTS
+        self.taken_at: float | None = None
+        self.watch(
+            {self.judge: self.answers.append, self.candidate: self.hear},
+            lambda: self.taken_at is not None or bool(self.answers),
+        )
+        if self.taken_at is None:
+            status = self.take_answer("status")["status"]
+            if status == 0:
+                raise Ended(Outcome.CRASHED, "ended without saving a model; call runtime.save(model) at the end")
+            raise self.end_from_status(status)
+        leave_by = self.taken_at + LEAVE_SECONDS
+        self.watch({self.judge: self.answers.append}, lambda: bool(self.answers) or time.monotonic() > leave_by)
+        self.family.kill(0.0)
+        self.await_answer("status")
+        self.check_protected()
+
+    def job(self, scratch: Path, cpu_seconds: int) -> dict[str, Any]:
+        """What the judge needs to start one of the candidate's processes."""
+        return {
+            "layout": self.layout(scratch).to_json(),
+            "method": self.probe.method,
+            "file": self.task.editable,
+            "environment": self.environment(scratch),
+            "seed": self.spec.seed,
+            "threads": self.spec.threads,
+            "cpu_seconds": cpu_seconds,
+            "log": self.log_write,
+        }
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """What the candidate says: ready, a step, or that its weights are there."""
+        if "ready" in message:
+            self.meter.ready()
+            assert self.data is not None
+            tokens = os.open(self.data / "train.bin", os.O_RDONLY)
+            self.candidate.send({"go": True}, file=tokens)
+            os.close(tokens)
+        elif "step" in message:
+            step, loss = int(message["step"]), float(message["loss"])
+            self.meter.steps = max(self.meter.steps, step)
+            if not math.isfinite(loss):
+                raise Ended(Outcome.DIVERGED, f"the training loss is {loss} at step {step}")
+            if self.curve_left > 0:
+                self.curve_left -= 1
+                line = {"step": step, "seconds": round(self.meter.charged(), 3), "loss": loss}
+                self.curve.write(json.dumps(line) + "\n")
+        elif "saved" in message and self.taken_at is None:
+            self.meter.saved()
+            self.take_weights()
+            self.taken_at = time.monotonic()
+            self.candidate.send({"taken": True})
+
+    def take_weights(self) -> None:
+        """Copy the saved file out of the candidate's reach: what it does later changes nothing."""
+        try:
+            file = os.open(self.scratch / WEIGHTS, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise Ended(Outcome.CRASHED, f"said that it saved, but {WEIGHTS}: {error.strerror}") from None
+        with os.fdopen(file, "rb") as source:
+            found = os.fstat(source.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > WEIGHTS_MB << 20:
+                raise Ended(Outcome.REJECTED_BY_JUDGE, f"{WEIGHTS} is not a plain file of at most {WEIGHTS_MB} MiB")
+            with self.weights.open("wb") as target:
+                shutil.copyfileobj(source, target)
+
+    # -- judging --------------------------------------------------------------------------------------
+
+    def score(self) -> tuple[float, float | None]:
+        """Have the judge score the weights. Raises Ended."""
+        assert self.data is not None
+        meta = json.loads((self.data / "meta.json").read_text(encoding="utf-8"))
+        request = {
+            "do": "judge",
+            "data": str((self.data / "judge").resolve()),
+            "window": meta["window"],
+            "vocab_size": meta["vocab_size"],
+            "holdout": self.spec.holdout,
+            **self.job(self.weights.parent, SERVE_CPU_SECONDS),
+        }
+        self.judge.send(request)
+        self.await_answer("pid")
+        answer = self.await_answer("verdict", seconds=JUDGE_SECONDS)
+        outcome = {
+            "rejected": Outcome.REJECTED_BY_JUDGE,
+            "slow": Outcome.TIMED_OUT,
+            "failed": Outcome.CRASHED,
+        }.get(answer["verdict"])
+        if outcome is not None:
+            raise Ended(outcome, "while being judged: " + answer["message"])
+        scores = answer["scores"]
+        if not all(math.isfinite(value) for value in scores.values()):
+            raise Ended(Outcome.REJECTED_BY_JUDGE, "its score is not finite")
+        return scores["val"], scores.get("holdout")
+
+    # -- talking with the judge -----------------------------------------------------------------------
+
+    def await_answer(self, word: str, seconds: float = 120.0) -> dict[str, Any]:
+        """The judge's next answer, which must have `word`. Raises Ended where there is none."""
+        deadline = time.monotonic() + seconds
+        try:
+            self.watch(
+                {self.judge: self.answers.append}, lambda: bool(self.answers) or time.monotonic() > deadline
+            )
+        except ConnectionError:
+            lines = self.judge_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            why = lines[-1] if lines else "no word of why"
+            raise Ended(Outcome.CRASHED, f"the judge itself failed, not the candidate: {why}") from None
+        return self.take_answer(word)
+
+    def take_answer(self, word: str) -> dict[str, Any]:
+        if not self.answers:
+            raise Ended(Outcome.TIMED_OUT, "scoring the model took too long")
+        answer = self.answers.pop(0)
+        if word not in answer:
+            raise Ended(Outcome.CRASHED, f"the judge itself failed, not the candidate: unexpected answer {answer}")
+        return answer
