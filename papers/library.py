@@ -12,9 +12,7 @@ index (FTS5, in the same file) and the vector index (Chroma, in `chroma/`) are r
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -26,6 +24,7 @@ from notebook_store.index import Match, VectorIndex, fuse
 from notebook_store.lexical import Snippet
 from papers import formats
 from papers.record import Record, Refusal
+from papers.results import AddReport, Hit, Passage, Progress, Status, Tally
 from papers.store import MIGRATIONS, Outcome, Paper, Store, StoredChunk
 
 if TYPE_CHECKING:
@@ -33,63 +32,11 @@ if TYPE_CHECKING:
 
 STARTER = Path(__file__).with_name("starter")  # our own notes on well-known papers: `library.add([STARTER])`
 
-Progress = Callable[[str, int, int | None], None]
-"""Called as ("reading", records so far, None) and then ("embedding", passages done, passages in all)."""
-
 _BATCH_RECORDS = 256  # records in one transaction: many to be fast, few to lose little to a kill
 _BATCH_CHARS = 4_000_000  # of text in one transaction
 _BATCH_EMBED = 32  # passages embedded between two commits: about 1.6 CPU-seconds
-_REFUSALS_KEPT = 1000  # in a report; a damaged dump has one a line
 _SNIPPET_WORDS = 40  # as long as the word index's own snippets
 _CANDIDATES = 100  # passages taken from each index before they are fused
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hit:
-    """One paper that a search found, by its best passage."""
-
-    id: str
-    title: str
-    score: float  # in [0, 1], higher is better; comparable within one search only
-    year: int | None  # of publication
-    snippet: str  # an excerpt of the best passage
-    spans: tuple[tuple[int, int], ...]  # matched words, as [start, end) in the snippet
-    page: int | None  # 1-based page of the best passage; None where the source has no pages
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Passage:
-    """A passage that may be quoted."""
-
-    paper_id: str
-    title: str  # the paper's
-    authors: tuple[str, ...]  # the paper's
-    year: int | None  # of publication
-    page: int | None  # 1-based; None where the source has no pages
-    text: str  # verbatim but for white space
-    score: float  # as in Hit
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AddReport:
-    """What became of everything that was offered."""
-
-    new: int  # papers
-    known: int  # records of papers that were there already, with as much text
-    completed: int  # records that brought a known paper more of its text
-    unreadable: tuple[Refusal, ...]  # the first 1000
-    unreadable_count: int  # all of them
-    seconds: float  # wall time
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Status:
-    """How much is there, and how much of it can be found by meaning."""
-
-    papers: int
-    passages: int
-    embedded: int  # passages with a vector; the others are found by their words alone
-    by_meaning: bool  # False where the library was opened without an embedder
 
 
 class Library:
@@ -155,7 +102,7 @@ class Library:
         What was read is found by its words at once; the vectors come after, unless `embed` is False
         (then call `embed`). It may be killed anywhere and run again: nothing is lost, nothing is there twice.
         """
-        tally = _Tally(progress=progress)
+        tally = Tally(progress=progress)
         for found in formats.find(paths):
             if isinstance(found, Refusal):
                 tally.refuse(found)
@@ -166,11 +113,11 @@ class Library:
             self.embed(progress=progress)
         return report
 
-    def _add_file(self, path: Path, tally: _Tally) -> None:
+    def _add_file(self, path: Path, tally: Tally) -> None:
         digest = _sha256(path)
         records_before = self._store.was_read(digest) if digest else None
         if records_before is not None:
-            tally.count(Outcome.KNOWN, records_before)
+            tally.add([Outcome.KNOWN] * records_before)
             return
         refusals_before, records = tally.refusals, 0
         batch: list[Record] = []
@@ -221,10 +168,15 @@ class Library:
     def search(self, query: str, k: int = 10) -> list[Hit]:
         """The k papers nearest to the query, best first."""
         best: dict[str, tuple[Match, StoredChunk]] = {}  # paper id -> its best passage
-        for match, chunk in self._ranked(query, max(_CANDIDATES, 5 * k)):
-            best.setdefault(chunk.paper_id, (match, chunk))
-            if len(best) == k:
+        n = max(_CANDIDATES, 5 * k)
+        while True:
+            ranked = self._ranked(query, n)
+            for match, chunk in ranked:
+                best.setdefault(chunk.paper_id, (match, chunk))
+            if len(best) >= k or len(ranked) < n:
                 break
+            best, n = {}, 4 * n  # many passages of few papers: look further down
+        best = dict(list(best.items())[:k])
         snippets = self._store.lexical.snippets(query, [chunk.id for _, chunk in best.values()])
         hits = []
         for paper_id, (match, chunk) in best.items():
@@ -301,41 +253,6 @@ class Library:
         papers, passages = self._store.count()
         embedded = 0 if self._vectors is None else self._vectors.count()
         return Status(papers=papers, passages=passages, embedded=embedded, by_meaning=self._embedder is not None)
-
-
-@dataclass(kw_only=True)
-class _Tally:
-    """Counts while files are read."""
-
-    progress: Progress | None
-    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
-    refused: list[Refusal] = field(default_factory=list)
-    refusals: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    def add(self, outcomes: Iterable[Outcome]) -> None:
-        for outcome in outcomes:
-            self.count(outcome, 1)
-
-    def count(self, outcome: Outcome, number: int) -> None:
-        self.counts[outcome] += number
-        if self.progress is not None:
-            self.progress("reading", sum(self.counts.values()), None)
-
-    def refuse(self, refusal: Refusal) -> None:
-        self.refusals += 1
-        if len(self.refused) < _REFUSALS_KEPT:
-            self.refused.append(refusal)
-
-    def report(self) -> AddReport:
-        return AddReport(
-            new=self.counts[Outcome.NEW],
-            known=self.counts[Outcome.KNOWN],
-            completed=self.counts[Outcome.COMPLETED],
-            unreadable=tuple(self.refused),
-            unreadable_count=self.refusals,
-            seconds=time.monotonic() - self.started,
-        )
 
 
 def _opening(text: str) -> str:

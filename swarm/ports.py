@@ -132,7 +132,7 @@ class Brief:
     taken: Sequence[Mapping[str, Knob]] = ()  # constants of those not screened: still open, or rejected
     noise: float | None  # sd of one screening score, metric units; None until measured
     wanted: int  # how many proposals fill the backlog
-    wave: str  # name for the wave, if it makes one
+    wave: str | None  # name of the wave to design; None: single experiments, to bridge a gap
     seed: int  # its randomness follows from this
 
 

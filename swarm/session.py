@@ -82,6 +82,10 @@ class Session:
         """What is on record."""
         return self._state
 
+    async def changed(self) -> None:
+        """Wait until something has happened, or may have."""
+        await self._journal.change(timeout=TICK_SECONDS)
+
     # ---- the whole of it --------------------------------------------------------------------------------
 
     async def run(self) -> str:
@@ -129,7 +133,7 @@ class Session:
             self._keep_backlog()
             self._analyse_waves()
             self._validate_promoted()
-            await self._journal.change(timeout=TICK_SECONDS)
+            await self.changed()
             await self._take_stock()
         await self._settle_down(reason)
         return reason
@@ -219,28 +223,28 @@ class Session:
         size = self._lab.settings.waves.size
         unread = any(wave.entry is None for wave in self._state.waves.values())
         wanted = len(self._crew.slots) if unread else size  # a stopgap while the last wave is not yet understood
-        self._do("proposer", self._propose(wanted if room is None else min(wanted, room)))
+        wave = None if unread else f"wave {len(self._state.waves) + 1}"
+        self._do("proposer", self._propose(wave, wanted if room is None else min(wanted, room)))
 
-    async def _propose(self, wanted: int) -> None:
-        brief = await self._brief(wanted)
+    async def _propose(self, wave: str | None, wanted: int) -> None:
+        brief = await self._brief(wave, wanted)
         proposals = await self._crew.specialists.propose(brief)
         if not proposals:
             self._asked_at = self._state.seq
             return
-        await self._journal.record(
-            Kind.WAVE_OPENED, brief.wave, {"design": proposals[0].design, "parent": brief.parent}
-        )
+        if wave is not None:
+            design = {"design": proposals[0].design, "parent": brief.parent}
+            await self._journal.record(Kind.WAVE_OPENED, wave, design)
         for proposal in proposals[:wanted]:
             experiment = await self._lifecycle.admit(proposal)
             if experiment.status is Status.REJECTED:
                 self._crew.say(f"{experiment.id} rejected: {experiment.reasons[0]}")
 
-    async def _brief(self, wanted: int) -> Brief:
+    async def _brief(self, wave: str | None, wanted: int) -> Brief:
         incumbent = self._state.incumbent
         source = await asyncio.to_thread(self._lab.lineage.source, incumbent.candidate)
         knobs = read_knobs(source)
         noise = [self._state.noise("screen", name) for name in self._state.accelerators("screen")]
-        number = len(self._state.waves) + 1
         return Brief(
             session=self._state.session,
             task=self._lab.task,
@@ -252,8 +256,8 @@ class Session:
             taken=[await self._knobs_of(experiment.candidate) for experiment in self._unscreened()],
             noise=noise[0].sd if noise and noise[0] else None,
             wanted=wanted,
-            wave=f"wave {number}",
-            seed=self._lab.settings.seed * 1_000 + number,
+            wave=wave,
+            seed=self._lab.settings.seed * 1_000_000 + len(self._state.experiments),
         )
 
     def _unscreened(self) -> list[Experiment]:

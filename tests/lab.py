@@ -3,7 +3,6 @@
 The ledger, the leases, the notebook, git and the session itself are the real ones.
 """
 
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from swarm.leases.desk import LeaseDesk
 from swarm.leases.lease import Tier
 from swarm.leases.manager import LeaseManager
 from swarm.lifecycle import Lab
-from swarm.ports import Brief, Slot, WaveReport
+from swarm.ports import Brief, Slot, TrialOrder, WaveReport
 from swarm.research.experiment import Experiment, Knob, Proposal, Review, ReviewVerdict
 from swarm.research.knobs import read_knobs, set_knobs
 from swarm.research.ledger import Kind, Ledger
@@ -26,8 +25,8 @@ from swarm.scribe import Scribe
 from swarm.session import Crew, Session
 from swarm.trials import Gate, Inputs, Trials
 from tests.fake_embedder import WordEmbedder
-from tests.fakes import FakeClock, FakeExecutor, completed
-from trainer.contract import Task, TrialResult, load_task
+from tests.fakes import FakeClock, FakeExecutor, completed, failed
+from trainer.contract import Outcome, Task, TrialResult, load_task
 
 TRAIN = "X = 1.0\nY = 1.0\nZ = 1.0\n"
 TASK = """\
@@ -101,6 +100,17 @@ class Bench:
     task: Task
     said: list[str] = field(default_factory=list)
 
+    @property
+    def sources(self) -> dict[str, str]:
+        """Trial id -> the file it ran."""
+        return {name: order.source for name, order in self.executor.orders.items()}
+
+    def wish(self, wish: str, session: str = "bowl-1") -> None:
+        """What `swarm stop`, `pause` and `resume` leave for the session's process."""
+        ledger = Ledger(self.root / "ledger.db")
+        ledger.wish(session, wish, at=self.clock.now())
+        ledger.close()
+
     @contextmanager
     def session(self, name: str = "bowl-1") -> Iterator[Session]:
         ledger = Ledger(self.root / "ledger.db")
@@ -151,7 +161,7 @@ def bench(
     limits: Limits,
     slots: int = 2,
     noise: float = 0.01,
-    objective: Callable[[str], float] = bowl,
+    objective: Callable[[str], float | None] = bowl,
     proposals: int = 10_000,
     promotion: PromotionSettings | None = None,
 ) -> Bench:
@@ -162,13 +172,11 @@ def bench(
     (folder / "task.toml").write_text(TASK)
     clock = FakeClock()
 
-    def result(order: object) -> TrialResult:
-        from swarm.ports import TrialOrder
-
-        assert isinstance(order, TrialOrder)
+    def result(order: TrialOrder) -> TrialResult:
         value = objective(order.source)
+        if value is None:
+            return failed(order, Outcome.CRASHED)
         jitter = random.Random(order.trial_id).gauss(0, noise)
-        assert math.isfinite(value)
         return completed(order, value + jitter, holdout=value if order.holdout else None)
 
     executor = FakeExecutor(clock, objective=result, seconds=lambda order: order.budget.amount + 2)

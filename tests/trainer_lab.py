@@ -1,4 +1,4 @@
-"""True trials for the trainer's tests: task folders out of docs/tasks.md, and harness processes as a swarm starts them."""
+"""True trials for the trainer's tests: tasks out of docs/tasks.md, harnesses started as a swarm starts them."""
 
 import re
 import subprocess

@@ -87,7 +87,9 @@ def _run_prepare(task: Task, folder: Path, say: Callable[[str], None]) -> None:
             last = line.rstrip() or last
             say(line.rstrip())
     if process.returncode != 0:
-        raise TaskError(f"task '{task.name}': {' '.join(task.prepare_command)} failed ({last}); correct it and try again")
+        raise TaskError(
+            f"task '{task.name}': {' '.join(task.prepare_command)} failed ({last}); correct it and try again"
+        )
 
 
 def resolve_python(command: tuple[str, ...]) -> list[str]:

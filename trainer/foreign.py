@@ -37,7 +37,7 @@ class ForeignTrial(Trial):
             stdout=self.log_write,
             stderr=self.log_write,
             start_new_session=True,
-            preexec_fn=self.before_exec,  # safe: the harness has one thread
+            preexec_fn=self.before_exec,  # noqa: PLW1509 - the harness has one thread
         )
         self.watch({}, lambda: process.poll() is not None)
         if process.returncode != 0:

@@ -1,13 +1,14 @@
 """Owns the ruler: bits per byte of a trained model on text that its code has never been able to read.
 
 One process per trial. It imports torch once, forks the process that trains (before it has read any of the held-out
-text), and then the process that serves the trained model: hostile code never runs in here, and neither child sees
+text), and then the two that serve the trained model: hostile code never runs in here, and no child sees
 what this process reads after the fork.
 
 The model is a function from token ids to logits, nothing more. Windows are fixed by the data, not by the candidate;
 log-softmax, targets and bytes are ours. Among the real requests, in random order, go probes that look just like
 them: a real window whose end is another window's end, and a real window among other neighbours. Where the shared
-prefix gets other logits, the model looked ahead or at its neighbours, and is rejected.
+prefix gets other logits, the model looked ahead or at its neighbours, and is rejected. Two processes serve the model,
+each out of the other's sight, and a probe never goes where its original goes: remembering answers does not help.
 
     python -m trainer.judge OPEN_FILE       speaks JSON lines with the harness over OPEN_FILE
 """
@@ -19,7 +20,8 @@ import os
 import random
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ from trainer.wire import Wire
 if TYPE_CHECKING:
     from torch import Tensor
 
+SERVERS = 2  # processes that serve the model
 ROWS = 16  # windows in one request, fixed
 LOOK_AHEAD_PROBES = 8  # windows whose end is replaced
 NEIGHBOUR_PROBES = 4  # windows asked twice, among other neighbours
@@ -62,6 +65,77 @@ class Request:
     window: int  # its place in that shard
     pair: int = -1  # requests with the same number must agree ...
     prefix: int = 0  # ... on this many first positions
+    server: int = 0  # which of the SERVERS is asked
+
+
+def read_uint16(path: Path) -> Tensor:
+    """A file of little-endian uint16 as int64, 1-d."""
+    import torch
+
+    data = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint16)
+    return data.to(torch.int64)
+
+
+def read_shard(path: Path, window: int) -> Shard:
+    """Cut a token file into as many whole windows as it has; each token but the first is a target once."""
+    tokens = read_uint16(path)
+    count = (len(tokens) - 1) // window
+    return Shard(
+        inputs=tokens[: count * window].view(count, window),
+        targets=tokens[1 : count * window + 1].view(count, window),
+    )
+
+
+def plan(shards: list[Shard], chance: random.Random) -> list[list[Request]]:
+    """Every window once, the probes among them, per server in random order, padded to whole requests of ROWS."""
+    real = [
+        Request(tokens=row, shard=s, window=w, server=chance.randrange(SERVERS))
+        for s, shard in enumerate(shards)
+        for w, row in enumerate(shard.inputs)
+    ]
+    window = len(real[0].tokens)
+    requests = list(real)
+    chosen = chance.sample(range(len(real)), min(LOOK_AHEAD_PROBES + NEIGHBOUR_PROBES, len(real)))
+    for pair, place in enumerate(chosen):
+        original = real[place]
+        prefix, tokens = window, original.tokens
+        if pair < LOOK_AHEAD_PROBES:
+            prefix = chance.randrange(1, window)
+            tokens = original.tokens.clone()
+            tokens[prefix:] = chance.choice(real).tokens[prefix:]
+        requests[place] = replace(original, pair=pair, prefix=prefix)
+        elsewhere = (original.server + 1) % SERVERS
+        requests.append(Request(tokens=tokens, shard=-1, window=-1, pair=pair, prefix=prefix, server=elsewhere))
+    queues = [[r for r in requests if r.server == server] for server in range(SERVERS)]
+    for queue in queues:
+        padding = -len(queue) % ROWS
+        queue += [Request(tokens=chance.choice(real).tokens, shard=-1, window=-1) for _ in range(padding)]
+        chance.shuffle(queue)
+    return queues
+
+
+class ModelFailed(Exception):
+    """The candidate's own code failed while it served; the message is its error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A held-out text, cut into windows."""
+
+    inputs: Tensor  # int64 [windows, window]
+    targets: Tensor  # int64 [windows, window]: each input's next token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One window to ask for, and what to do with the answer."""
+
+    tokens: Tensor  # int64 [window]
+    shard: int  # which shard it belongs to; -1: a probe, or padding, not scored
+    window: int  # its place in that shard
+    pair: int = -1  # requests with the same number must agree ...
+    prefix: int = 0  # ... on this many first positions
+    server: int = 0  # which of the SERVERS is asked
 
 
 def read_uint16(path: Path) -> Tensor:
@@ -144,15 +218,18 @@ class Model:
             raise ModelFailed(str(message.get("error", message))[:300])
 
 
-def score(model: Model, shards: list[Shard], token_bytes: Tensor, chance: random.Random) -> list[float]:
+def score(models: list[Model], shards: list[Shard], token_bytes: Tensor, chance: random.Random) -> list[float]:
     """Bits per byte on each shard. Raises Rejected where a probe finds the model out."""
     import torch
 
     nats = [0.0 for _ in shards]
     kept: dict[int, Tensor] = {}
-    requests = plan(shards, chance)
-    for start in range(0, len(requests), ROWS):
-        batch = requests[start : start + ROWS]
+    batches = [
+        (model, queue[start : start + ROWS])
+        for model, queue in zip(models, plan(shards, chance), strict=True)
+        for start in range(0, len(queue), ROWS)
+    ]
+    for model, batch in batches:
         model.ask(torch.stack([r.tokens for r in batch]))
         for number, request in enumerate(batch):
             if request.shard < 0 and request.pair < 0:
@@ -182,45 +259,51 @@ def compare(first: Tensor, second: Tensor, *, neighbours: bool) -> None:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def job_from(message: dict[str, Any], role: str, **more: Any) -> worker.Job:
+def job_from(message: dict[str, Any], role: str, layout: str, **more: Any) -> worker.Job:
     """A worker's job from the harness's message."""
-    layout = Layout.from_json(message["layout"])
     names = ("method", "file", "environment", "seed", "threads", "cpu_seconds", "log")
-    return worker.Job(role=role, layout=layout, **{name: message[name] for name in names}, **more)
+    values = {name: message[name] for name in names}
+    return worker.Job(role=role, layout=Layout.from_json(layout), **values, **more)
 
 
 def train(message: dict[str, Any], harness: Wire) -> None:
-    """Start the training process, say its pid, wait, say how it ended."""
-    pid = worker.start(job_from(message, "train", wire=message["wire"]))
+    """Start the training process, say that it runs, wait, say how it ended."""
+    pid = worker.start(job_from(message, "train", message["layouts"][0], wire=message["wire"]))
     os.close(message["wire"])
-    harness.send({"pid": pid})
+    harness.send({"started": 1})
     _, status = os.waitpid(pid, 0)
     harness.send({"status": os.waitstatus_to_exitcode(status)})
+
+
+def serve(message: dict[str, Any], layout: str, shape: tuple[int, int, int], open_here: ExitStack) -> tuple[Wire, int]:
+    """Start one serving process; returns our end of the wire to it, and the shared memory's open file."""
+    ours, theirs = Wire.pair()
+    open_here.callback(ours.close)
+    exchange = open_here.enter_context(tempfile.TemporaryFile())
+    exchange.truncate(worker.exchange_bytes(shape))
+    worker.start(job_from(message, "serve", layout, wire=theirs.fileno(), exchange=exchange.fileno(), shape=shape))
+    theirs.close()
+    return ours, exchange.fileno()
 
 
 def judge(message: dict[str, Any], harness: Wire) -> dict[str, Any]:
     """Serve the model, score it, and give the verdict as a message."""
     folder = Path(message["data"])
     shape = (ROWS, int(message["window"]), int(message["vocab_size"]))
-    ours, theirs = Wire.pair()
-    with tempfile.TemporaryFile() as exchange:
-        exchange.truncate(worker.exchange_bytes(shape))
-        pid = worker.start(job_from(message, "serve", wire=theirs.fileno(), exchange=exchange.fileno(), shape=shape))
-        theirs.close()
-        harness.send({"pid": pid})
+    with ExitStack() as open_here:
+        served = [serve(message, layout, shape, open_here) for layout in message["layouts"]]
+        harness.send({"started": len(served)})
         names = ["val", "holdout"] if message["holdout"] else ["val"]
         shards = [read_shard(folder / f"{name}.bin", shape[1]) for name in names]
         try:
-            model = Model(ours, exchange.fileno(), shape)
-            scores = score(model, shards, read_uint16(folder / "token_bytes.bin"), random.SystemRandom())
+            models = [Model(wire, exchange, shape) for wire, exchange in served]
+            scores = score(models, shards, read_uint16(folder / "token_bytes.bin"), random.SystemRandom())
         except Rejected as reason:
             return {"verdict": "rejected", "message": str(reason)}
         except TimeoutError:
             return {"verdict": "slow", "message": f"the model took over {MODEL_SECONDS:.0f} s for one request"}
-        except (ModelFailed, OSError) as reason:
+        except (ModelFailed, ConnectionError) as reason:
             return {"verdict": "failed", "message": str(reason)}
-        finally:
-            ours.close()
     return {"verdict": "scored", "scores": dict(zip(names, scores, strict=True))}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from trainer import sandbox
 from trainer.contract import CURVE, Outcome, TaskError
+from trainer.judge import SERVERS
 from trainer.runtime import WEIGHTS
 from trainer.trial import Trial
 from trainer.watch import Ended
@@ -49,7 +50,7 @@ class JudgedTrial(Trial):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=sandbox.die_with_parent,  # safe: the harness has one thread
+                preexec_fn=sandbox.die_with_parent,  # noqa: PLW1509 - the harness has one thread
             )
         self.family.excluded.add(process.pid)
         candidate_file = theirs.fileno()
@@ -69,9 +70,9 @@ class JudgedTrial(Trial):
     def train(self, candidate_file: int) -> None:
         """Run the training until its weights are taken and it is gone."""
         self.meter.start()
-        self.judge.send({"do": "train", "wire": candidate_file, **self.job(self.scratch, self.meter.cpu_limit())})
-        self.await_answer("pid")
-        self.weights = self.new_scratch("serve") / WEIGHTS
+        self.judge.send({"do": "train", "wire": candidate_file, **self.job([self.scratch], self.meter.cpu_limit())})
+        self.await_answer("started")
+        self.servers = [self.new_scratch(f"serve{number}") for number in range(SERVERS)]
         self.taken_at: float | None = None
         self.watch(
             {self.judge: self.answers.append, self.candidate: self.hear},
@@ -88,13 +89,13 @@ class JudgedTrial(Trial):
         self.await_answer("status")
         self.check_protected()
 
-    def job(self, scratch: Path, cpu_seconds: int) -> dict[str, Any]:
-        """What the judge needs to start one of the candidate's processes."""
+    def job(self, places: list[Path], cpu_seconds: int) -> dict[str, Any]:
+        """What the judge needs to start the candidate's processes, one in each place."""
         return {
-            "layout": self.layout(scratch).to_json(),
+            "layouts": [self.layout(place).to_json() for place in places],
             "method": self.probe.method,
             "file": self.task.editable,
-            "environment": self.environment(scratch),
+            "environment": self.environment(places[0]),
             "seed": self.spec.seed,
             "threads": self.spec.threads,
             "cpu_seconds": cpu_seconds,
@@ -134,8 +135,10 @@ class JudgedTrial(Trial):
             found = os.fstat(source.fileno())
             if not stat.S_ISREG(found.st_mode) or found.st_size > WEIGHTS_MB << 20:
                 raise Ended(Outcome.REJECTED_BY_JUDGE, f"{WEIGHTS} is not a plain file of at most {WEIGHTS_MB} MiB")
-            with self.weights.open("wb") as target:
-                shutil.copyfileobj(source, target)
+            for server in self.servers:
+                source.seek(0)
+                with (server / WEIGHTS).open("wb") as target:
+                    shutil.copyfileobj(source, target)
 
     # -- judging --------------------------------------------------------------------------------------
 
@@ -149,10 +152,10 @@ class JudgedTrial(Trial):
             "window": meta["window"],
             "vocab_size": meta["vocab_size"],
             "holdout": self.spec.holdout,
-            **self.job(self.weights.parent, SERVE_CPU_SECONDS),
+            **self.job(self.servers, SERVE_CPU_SECONDS),
         }
         self.judge.send(request)
-        self.await_answer("pid")
+        self.await_answer("started")
         answer = self.await_answer("verdict", seconds=JUDGE_SECONDS)
         outcome = {
             "rejected": Outcome.REJECTED_BY_JUDGE,
@@ -172,9 +175,7 @@ class JudgedTrial(Trial):
         """The judge's next answer, which must have `word`. Raises Ended where there is none."""
         deadline = time.monotonic() + seconds
         try:
-            self.watch(
-                {self.judge: self.answers.append}, lambda: bool(self.answers) or time.monotonic() > deadline
-            )
+            self.watch({self.judge: self.answers.append}, lambda: bool(self.answers) or time.monotonic() > deadline)
         except ConnectionError:
             lines = self.judge_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             why = lines[-1] if lines else "no word of why"

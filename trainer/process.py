@@ -102,16 +102,18 @@ def _from_proc(root: int) -> list[_Member]:
 
 def _children(pid: int) -> list[int]:
     found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
+    for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            found += Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii").split()
+            found += (task / "children").read_text(encoding="ascii").split()
     return [int(p) for p in found]
 
 
 def _from_ps(root: int) -> list[_Member]:
     """The same from `ps`, where there is no /proc; a child's CPU is lost once it has ended."""
     command = ["ps", "-A", "-o", "pid=,ppid=,rss=,time=,stat="]
-    rows = [line.split() for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()]
+    rows = [
+        line.split() for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    ]
     family, grew = {root}, True
     while grew:
         more = {int(r[0]) for r in rows if int(r[1]) in family} - family

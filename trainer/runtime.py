@@ -15,6 +15,7 @@ import mmap
 import os
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,14 +47,9 @@ class _Run:
         return time.process_time() if self.kind == "cpu" else time.monotonic()
 
 
-_run: _Run | None = None
-
-
+@cache
 def _current() -> _Run:
-    global _run
-    if _run is None:
-        _run = _Run(os.environ)
-    return _run
+    return _Run(os.environ)
 
 
 def ready() -> Tensor:

@@ -27,13 +27,19 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from trainer.contract import Sandbox
 
 # Linux constants, from <linux/sched.h>, <linux/mount.h>, <linux/prctl.h>, <linux/securebits.h>.
-CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC = 0x20000, 0x10000000, 0x20000000, 0x40000000, 0x8000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC = (
+    0x20000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+    0x8000000,
+)
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_BIND, MS_PRIVATE = 2, 4, 8, 0x4000, 0x1000, 0x40000
 MNT_DETACH = 2
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID = 1, 2
@@ -51,7 +57,7 @@ SYSTEM_PATHS = (
 )  # fmt: skip
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 GPU_PATHS = ("/sys/bus/pci", "/sys/devices", "/sys/module", "/proc/driver/nvidia")
-OWN_TMP = ("/tmp", "/dev/shm")
+OWN_TMP = ("/tmp", "/dev/shm")  # noqa: S108 - fresh ones, inside the sandbox
 TMP_MB = 256  # size of each of the sandbox's own, MiB
 
 
@@ -123,7 +129,8 @@ def package_paths(package: str) -> tuple[str, ...]:
 
 def bubblewrap_argv(layout: Layout, command: Sequence[str]) -> list[str]:
     """The command line that runs `command` in `layout` under bubblewrap."""
-    argv = ["bwrap", "--unshare-all", "--die-with-parent", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    argv = ["bwrap", "--unshare-all", "--die-with-parent", "--proc", "/proc", "--dev", "/dev"]
+    argv += ["--tmpfs", "/tmp"]  # noqa: S108 - a fresh one, inside the sandbox
     for path in (*SYSTEM_PATHS, *layout.readable):
         argv += ["--ro-bind-try", path, path]
     for path in layout.hidden:
@@ -159,9 +166,8 @@ def limit(*, cpu_seconds: int, file_mb: int) -> None:
         (resource.RLIMIT_NOFILE, 1024),
     ):
         _, hard = resource.getrlimit(kind)
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (allowed, allowed))
 
 
 def enter(layout: Layout) -> None:
@@ -271,29 +277,34 @@ def _check(code: int, what: str) -> None:
         raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
 
 
-def main(argv: Sequence[str]) -> int:
+def try_it() -> int:
+    """Exit status 0 where a process can be shut in here."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("root", "scratch"):
+            (Path(folder) / name).mkdir()
+        child = os.fork()
+        if child == 0:
+            try:
+                enter(Layout(scratch=f"{folder}/scratch", root=f"{folder}/root"))
+            except OSError as error:
+                print(f"no namespaces: {error}", file=sys.stderr, flush=True)
+                os._exit(1)
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main(argv: Sequence[str]) -> NoReturn:
     """Run a command inside, or find out whether that works."""
     if list(argv) == ["probe"]:
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            for name in ("root", "scratch"):
-                (Path(folder) / name).mkdir()
-            child = os.fork()
-            if child == 0:
-                try:
-                    enter(Layout(scratch=f"{folder}/scratch", root=f"{folder}/root"))
-                except OSError as error:
-                    print(f"no namespaces: {error}", file=sys.stderr, flush=True)
-                    os._exit(1)
-                os._exit(0)
-            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        sys.exit(try_it())
     layout, dashes, *command = argv
     if dashes != "--" or not command:
         raise SystemExit("usage: sandbox.py LAYOUT_JSON -- COMMAND...")
     enter(Layout.from_json(layout))
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606 - a list of arguments, on purpose without a shell
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

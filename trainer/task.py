@@ -313,9 +313,7 @@ def check_python(source: Path) -> None:
     try:
         compile(source.read_bytes(), str(source), "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise TaskError(
-            f"{source} does not compile: line {error.lineno}: {error.msg}; correct that line"
-        ) from None
+        raise TaskError(f"{source} does not compile: line {error.lineno}: {error.msg}; correct that line") from None
     except ValueError as error:
         raise TaskError(f"{source} does not compile: {error}; save it as UTF-8 text") from None
 

@@ -47,28 +47,30 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read tensors back. Raises WeightsError on anything that is not exactly the format."""
+    data = bytearray(path.read_bytes())
+    try:
+        return _parse(data)
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise WeightsError(f"not weights in the safetensors format: {error}") from None
+
+
+def _parse(data: bytearray) -> dict[str, Tensor]:
     import torch
 
     dtypes = {code: getattr(torch, name) for name, code in zip(TORCH_NAMES, NAMES, strict=True)}
-    data = bytearray(path.read_bytes())
-    try:
-        (length,) = struct.unpack_from("<Q", data)
-        if length > MAX_HEADER:
-            raise WeightsError(f"the header claims {length} bytes")
-        header = json.loads(data[8 : 8 + length])
-        body = memoryview(data)[8 + length :]
-        tensors = {}
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            start, end = entry["data_offsets"]
-            if not 0 <= start <= end <= len(body):
-                raise WeightsError(f"tensor {name} lies outside the file")
-            dtype = dtypes[entry["dtype"]]
-            flat = torch.frombuffer(body[start:end], dtype=dtype) if end > start else torch.empty(0, dtype=dtype)
-            tensors[name] = flat.reshape(entry["shape"])
-    except WeightsError:
-        raise
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise WeightsError(f"not weights in the safetensors format: {error}") from None
+    (length,) = struct.unpack_from("<Q", data)
+    if length > MAX_HEADER:
+        raise ValueError(f"the header claims {length} bytes")
+    header = json.loads(data[8 : 8 + length])
+    body = memoryview(data)[8 + length :]
+    tensors = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        start, end = entry["data_offsets"]
+        if not 0 <= start <= end <= len(body):
+            raise ValueError(f"tensor {name} lies outside the file")
+        dtype = dtypes[entry["dtype"]]
+        flat = torch.frombuffer(body[start:end], dtype=dtype) if end > start else torch.empty(0, dtype=dtype)
+        tensors[name] = flat.reshape(entry["shape"])
     return tensors

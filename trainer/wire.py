@@ -76,7 +76,7 @@ class Wire:
         self._buffer = rest
         message = json.loads(line)
         if not isinstance(message, dict):
-            raise ValueError(f"expected a JSON object, got {line[:80]!r}")
+            raise ValueError(f"expected a JSON object, got {line[:80]!r}")  # noqa: TRY004 - as for other bad JSON
         return message
 
     def take_file(self) -> int:

@@ -47,14 +47,17 @@ def find(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
             yield path
             continue
         found = False
-        for folder, folders, names in os.walk(path):
+        faults: list[OSError] = []
+        for folder, folders, names in os.walk(path, onerror=faults.append):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 if not name.startswith("."):
                     found = True
                     yield Path(folder, name)
-        if not found:
-            yield Refusal(where=str(path), reason="no files in this folder, or no permission to list it")
+        for fault in faults:
+            yield Refusal(where=str(fault.filename), reason=f"cannot be listed: {fault.strerror}")
+        if not found and not faults:
+            yield Refusal(where=str(path), reason="no files in this folder")
 
 
 def read(path: Path) -> Iterator[Record | Refusal]:

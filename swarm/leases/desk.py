@@ -69,7 +69,7 @@ class LeaseDesk:
         self._wake()
 
     async def reclaim(self, token: int) -> None:
-        """Free the slot of an expired lease whose trial is confirmed dead. Raises StaleToken."""
+        """Free the slot of a lease whose trial is confirmed dead, and serve who waits. Raises StaleToken."""
         await self.call(self.manager.reclaim, token)
         self._wake()
 

@@ -5,7 +5,8 @@ its deadline passes and somebody who has made sure that nothing runs there any m
 lease frees nothing by itself. Tokens only grow, so a late result is told from a current one.
 
     queued ──> granted ──> released
-      │           └──────> expired ──> reclaimed
+      │           ├──────> expired ──┐
+      │           └──────────────────┴──> reclaimed
       └──> withdrawn
 """
 

@@ -45,6 +45,12 @@ CREATE INDEX leases_session ON leases (session, granted_at);
 """
 
 _HELD = "SELECT l.*, s.device, s.memory_mb FROM slots s JOIN leases l ON l.token = s.token"
+_USE = """
+SELECT slot, accelerator, SUM(seconds) AS seconds, SUM(seconds * price_per_hour) / 3600 AS dollars FROM (
+    SELECT *, MAX(0.0, MIN(COALESCE(ended_at, :until), :until) - MAX(granted_at, :since)) AS seconds
+    FROM leases WHERE granted_at < :until
+) GROUP BY slot, accelerator ORDER BY slot
+"""
 
 
 class LeaseManager:
@@ -178,8 +184,8 @@ class LeaseManager:
             raise _stale(token, row)
 
     def release(self, token: int) -> None:
-        """Give the slot back. Raises StaleToken when the lease has ended or expired."""
-        self._end(token, State.GRANTED, State.RELEASED)
+        """Give the slot back, as its holder. Raises StaleToken when the lease has ended or expired."""
+        self._end(token, {State.GRANTED}, State.RELEASED)
 
     def expire(self) -> list[Lease]:
         """End the use of leases whose deadline has passed; all that wait to be reclaimed, of whatever session.
@@ -201,11 +207,11 @@ class LeaseManager:
         return [lease_of(row) for row in rows]
 
     def reclaim(self, token: int) -> None:
-        """Free the slot of an expired lease, once it is certain that nothing of its trial runs any more.
+        """Free the slot of a lease, expired or not, once it is certain that nothing of its trial runs any more.
 
-        A second call changes nothing. Raises StaleToken when the lease did not expire.
+        A second call changes nothing. Raises StaleToken when the lease was released.
         """
-        self._end(token, State.EXPIRED, State.RECLAIMED)
+        self._end(token, {State.GRANTED, State.EXPIRED}, State.RECLAIMED)
 
     # ── what `swarm leases` and a resumed session see ───────────────────────────────────────────────────
 
@@ -252,15 +258,9 @@ class LeaseManager:
     ) -> list[SlotUse]:
         """What leases took of each slot between two unix seconds (None: now), of one session or of all."""
         until = self._clock.now() if until is None else until
-        of_session = "" if session is None else "session = :session AND"
+        query = _USE if session is None else _USE.replace("WHERE", "WHERE session = :session AND")
         with self._lock:
-            rows = self._db.execute(  # one of two constant texts, so that the index on sessions serves
-                "SELECT slot, accelerator, SUM(seconds) AS seconds, SUM(seconds * price_per_hour) / 3600 AS dollars"
-                " FROM (SELECT *, MAX(0.0, MIN(COALESCE(ended_at, :until), :until) - MAX(granted_at, :since))"
-                f" AS seconds FROM leases WHERE {of_session} granted_at < :until)"  # noqa: S608  # no input in the text
-                " GROUP BY slot, accelerator ORDER BY slot",
-                {"session": session, "since": since, "until": until},
-            ).fetchall()
+            rows = self._db.execute(query, {"session": session, "since": since, "until": until}).fetchall()
         return [SlotUse(**dict(row)) for row in rows]
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
@@ -292,14 +292,14 @@ class LeaseManager:
             expires_at=now + self._ttl,
         )
 
-    def _end(self, token: int, needed: State, final: State) -> None:
+    def _end(self, token: int, allowed: set[State], final: State) -> None:
         """Close a lease and free its slot; the estimate its holder was charged becomes what it took."""
         now = self._clock.now()
         with self._transaction() as db:
             row = db.execute("SELECT * FROM leases WHERE token = ?", (token,)).fetchone()
             if row is not None and row["state"] == State.RECLAIMED == final:
                 return
-            if row is None or row["state"] != needed:
+            if row is None or row["state"] not in allowed:
                 raise _stale(token, row)
             db.execute("UPDATE leases SET state = ?, ended_at = ? WHERE token = ?", (final, now, token))
             db.execute("UPDATE requests SET state = ? WHERE id = ?", (final, row["request"]))

@@ -242,6 +242,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert "not a regular file" in found.reason
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
+def test_a_folder_without_permission_says_so(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0)
+    (found,) = formats.find([tmp_path])
+    assert isinstance(found, Refusal)
+    assert "cannot be listed" in found.reason
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
     path = tmp_path / "locked.md"

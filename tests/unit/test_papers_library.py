@@ -60,6 +60,13 @@ def test_one_hit_a_paper(library: Library, tmp_path: Path) -> None:
     assert [hit.id for hit in library.search("warmup", k=10)].count("long") == 1
 
 
+def test_papers_with_few_passages_are_found_behind_one_with_many(library: Library, tmp_path: Path) -> None:
+    text = " ".join("Warmup warmup warmup, once more warmup." for _ in range(6000))
+    library.add([jsonl(tmp_path / "a.jsonl", {"id": "long", "title": "Warmup", "abstract": text}, WARMUP, BATCH)])
+    assert library.status().passages > 110
+    assert [hit.id for hit in library.search("warmup", k=2)] == ["long", "w1"]
+
+
 def test_the_same_again_adds_nothing(library: Library, tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", WARMUP, BATCH)
     library.add([path])
@@ -198,9 +205,9 @@ library.add([Path(sys.argv[2])], progress=lambda stage, done, total: print(stage
 """
 
 
-@pytest.mark.parametrize(("stage", "at_least"), [("reading", 256), ("reading", 800), ("embedding", 64)])
+@pytest.mark.parametrize(("stage", "at_least"), [("reading", 256), ("embedding", 64)])
 def test_killed_and_run_again_nothing_is_lost_or_twice(stage: str, at_least: int, tmp_path: Path) -> None:
-    items = [{"id": f"p{n}", "title": f"Paper number {n}", "abstract": f"On topic {n}."} for n in range(1000)]
+    items = [{"id": f"p{n}", "title": f"Paper number {n}", "abstract": f"On topic {n}."} for n in range(500)]
     corpus = tmp_path / "corpus.jsonl.gz"
     corpus.write_bytes(gzip.compress("".join(json.dumps(item) + "\n" for item in items).encode()))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "library"), str(corpus)]
@@ -215,13 +222,13 @@ def test_killed_and_run_again_nothing_is_lost_or_twice(stage: str, at_least: int
     assert process.returncode == -signal.SIGKILL
     with Library.open(tmp_path / "library", embedder=WordEmbedder()) as library:
         before = library.status().papers
-        assert before >= at_least if stage == "reading" else before == 1000
+        assert before >= at_least if stage == "reading" else before == 500
         report = library.add([corpus])
-        assert (report.new, report.known) == (1000 - before, before)
+        assert (report.new, report.known) == (500 - before, before)
         status = library.status()
-        assert (status.papers, status.passages, status.embedded) == (1000, 1000, 1000)
-        assert len(library.nearest("topic", 1000)) == 1000
-        assert library.search("paper number 777", k=1)[0].id == "p777"
+        assert (status.papers, status.passages, status.embedded) == (500, 500, 500)
+        assert len(library.nearest("topic", 500)) == 500
+        assert library.search("paper number 477", k=1)[0].id == "p477"
 
 
 def test_hostile_text_is_stored_and_found(library: Library) -> None:

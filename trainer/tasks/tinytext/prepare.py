@@ -29,6 +29,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def docstrings(item: tuple[str, Path]) -> list[str]:
 
 def split_of(module: str) -> str:
     """Which split a module belongs to, by a hash of its name alone."""
-    if module.split(".")[0] not in HELD_OUT_PACKAGES:
+    if module.split(".", maxsplit=1)[0] not in HELD_OUT_PACKAGES:
         return "train"
     share = int.from_bytes(hashlib.sha256(module.encode()).digest()[:4], "big") / 2**32
     return "val" if share < HELD_OUT_SHARE else "holdout" if share < 2 * HELD_OUT_SHARE else "train"
@@ -123,7 +124,7 @@ def learn_merges(words: Iterable[tuple[bytes, int]], merges: int) -> list[tuple[
     counts: Counter[tuple[int, int]] = Counter()
     where: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
     for index, (tokens, count) in enumerate(sequences):
-        for pair in zip(tokens, tokens[1:], strict=False):
+        for pair in pairwise(tokens):
             counts[pair] += count
             where[pair].add(index)
     heap = [(-count, pair) for pair, count in counts.items()]
@@ -140,10 +141,10 @@ def learn_merges(words: Iterable[tuple[bytes, int]], merges: int) -> list[tuple[
         grown = set()
         for index in where.pop(pair):
             tokens, weight = sequences[index]
-            for old in zip(tokens, tokens[1:], strict=False):
+            for old in pairwise(tokens):
                 counts[old] -= weight
             tokens[:] = merge(tokens, pair, new)
-            for fresh in zip(tokens, tokens[1:], strict=False):
+            for fresh in pairwise(tokens):
                 counts[fresh] += weight
                 where[fresh].add(index)
                 if new in fresh:
@@ -181,7 +182,7 @@ class Encoder:
     def word(self, word: str) -> array[int]:
         tokens = list(word.encode())
         while len(tokens) > 1:
-            new, pair = min((self.ranks.get(p, VOCAB_SIZE), p) for p in zip(tokens, tokens[1:], strict=False))
+            new, pair = min((self.ranks.get(p, VOCAB_SIZE), p) for p in pairwise(tokens))
             if new == VOCAB_SIZE:
                 break
             tokens = merge(tokens, pair, new)
