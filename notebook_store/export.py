@@ -41,7 +41,9 @@ def to_ipynb(entries: Sequence[Entry], *, title: str) -> str:
     v4 = tool.v4
     cells = [v4.new_markdown_cell(f"# {_line(title)}", id="title")]
     for number, entry in enumerate(entries):
-        cells += [cell | {"id": f"entry{number}-{part}"} for part, cell in enumerate(_notebook_cells(v4, entry))]
+        for part, cell in enumerate(_notebook_cells(v4, entry)):
+            cell["id"] = f"entry{number}-{part}"  # the same entries give the same file
+            cells.append(cell)
     book = v4.new_notebook(
         cells=cells,
         metadata={

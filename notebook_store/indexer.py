@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EMBED_BATCH = 32  # entries between two commits: the work that a kill can waste
 COPY_BATCH = 1000  # stored vectors copied at once
+GATHER_SECONDS = 0.2  # a pass waits this long for more entries: one write to Chroma costs as much as a hundred vectors
 
 _logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Indexer:
         self._lock = threading.Lock()
         self._next: Future[None] | None = None  # the pass that has not started yet
         self._closing = threading.Event()
+        self._hurry = threading.Event()  # somebody waits: do not gather
         self._restored = False  # whether Chroma has been compared with the stored embeddings
         self._done_to = 0  # place in the log up to which everything is embedded and indexed
 
@@ -57,6 +59,7 @@ class Indexer:
 
     def flush(self) -> None:
         """Waits for a pass; raises what went wrong in it."""
+        self._hurry.set()
         self.wake().result()
 
     def behind(self) -> bool:
@@ -87,11 +90,14 @@ class Indexer:
     def close(self) -> None:
         """Lets the batch at hand end; what is left waits for the next open."""
         self._closing.set()
+        self._hurry.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _pass(self) -> None:
+        self._hurry.wait(GATHER_SECONDS)
         with self._lock:
             self._next = None
+            self._hurry.clear()
         if not self._restored:
             self._copy(sorted(self._exact.ids() - self.vectors.ids()), None)
             self._restored = True

@@ -90,11 +90,11 @@ class LexicalIndex:
             return {}
         sql = (
             f"SELECT c.{self._key} AS id, snippet({self._fts}, {column}, ?, ?, '…', {SNIPPET_WORDS}) AS passage "  # noqa: S608 - as above
-            f"FROM {self._fts} JOIN {self._content} AS c ON c.seq = {self._fts}.rowid "
-            f"WHERE {self._fts} MATCH ? AND c.{self._key} IN ({', '.join('?' * len(ids))})"
+            f"FROM {self._content} AS c CROSS JOIN {self._fts} ON {self._fts}.rowid = c.seq "
+            f"WHERE c.{self._key} IN ({', '.join('?' * len(ids))}) AND {self._fts} MATCH ?"
         )
         with self._database.read() as connection:
-            rows = connection.execute(sql, (OPEN, CLOSE, words, *ids)).fetchall()
+            rows = connection.execute(sql, (OPEN, CLOSE, *ids, words)).fetchall()
         return {row["id"]: _marked(row["passage"]) for row in rows}
 
     def rebuild(self) -> None:

@@ -15,7 +15,7 @@ from swarm.agents.analyst import Analyst
 from swarm.agents.kernel import JupyterKernel
 from swarm.agents.optimizer import OptimizerProposer
 from swarm.agents.reader import LiteratureReader
-from swarm.agents.reviewer import RuleReviewer
+from swarm.agents.reviewer import ReviewContext, RuleReviewer
 from swarm.config import Limits, Settings, load_settings
 from swarm.errors import InputError
 from swarm.executors.local import LocalExecutor
@@ -26,15 +26,17 @@ from swarm.leases.desk import LeaseDesk
 from swarm.leases.lease import Tier
 from swarm.leases.manager import LeaseManager
 from swarm.lifecycle import Lab
+from swarm.observer import Observer
 from swarm.ports import Brief, Executor, Slot, SystemClock, WaveReport
-from swarm.research.experiment import Proposal
+from swarm.research.experiment import Experiment, Proposal, Review
+from swarm.research.knobs import derive_ranges, read_knobs
 from swarm.research.ledger import Kind, Ledger
 from swarm.research.lineage import Lineage
 from swarm.research.state import SessionState
 from swarm.scribe import Scribe
 from swarm.session import Crew, Session
 from swarm.trials import Gate, Inputs, Trials
-from trainer.contract import Budget, Task, TaskError, builtin_tasks, find_task
+from trainer.contract import Budget, Task, builtin_tasks, find_task
 
 Say = Callable[[str], None]  # one line of progress for a person
 
@@ -65,12 +67,27 @@ class Team:
     """The specialists of a session."""
 
     proposer: OptimizerProposer
+    reviewer: RuleReviewer
     reader: LiteratureReader
     analyst: Analyst
     kernel: JupyterKernel
+    observer: Observer
+    lineage: Lineage
+    task: Task
+    memory_mb: float | None  # MiB a trial may use on the smallest slot; None: no limit
 
     async def propose(self, brief: Brief) -> list[Proposal]:
         return await self.proposer.propose(brief)
+
+    async def review(self, _: Experiment, proposal: Proposal) -> Review:
+        source = await asyncio.to_thread(self.lineage.source, proposal.parent)
+        context = ReviewContext(
+            parent_source=source,
+            ranges=derive_ranges(read_knobs(source), self.task.ranges),
+            observations=await self.observer.observations(),
+            memory_mb=self.memory_mb,
+        )
+        return await self.reviewer.review(proposal, context)
 
     async def read(self, factors: Sequence[str]) -> None:
         await self.reader.read(factors)
@@ -80,6 +97,19 @@ class Team:
 
     async def close(self) -> None:
         await self.kernel.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Premises:
+    """What is opened for a session and closed after it."""
+
+    folder: Path  # the session's own
+    ledger: Ledger
+    desk: LeaseDesk
+    executor: Executor
+    slots: Sequence[Slot]
+    notebook: Notebook
+    library: Library
 
 
 @asynccontextmanager
@@ -96,13 +126,23 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
         manager = stack.enter_context(closing(LeaseManager(home.leases, SystemClock())))
         manager.register(slots, _tiers(choice.settings))
         say(f"session {choice.name}: task {choice.task.name} on {_described(slots)}")
-        executor = LocalExecutor(home.session(choice.name) / "trials", data_folder())
+        folder = home.session(choice.name)
+        executor = LocalExecutor(folder / "trials", data_folder())
         await executor.prepare(choice.task, say)
         notebook = stack.enter_context(await asyncio.to_thread(_owned_notebook, home))
         library = stack.enter_context(await asyncio.to_thread(owned_library, home))
         desk = LeaseDesk(manager)
+        premises = Premises(
+            folder=folder,
+            ledger=ledger,
+            desk=desk,
+            executor=executor,
+            slots=slots,
+            notebook=notebook,
+            library=library,
+        )
         try:
-            yield await _session(home, choice, ledger, desk, executor, slots, notebook, library, say)
+            yield await asyncio.to_thread(_session, choice, premises, say)
         finally:
             await desk.close()
 
@@ -153,58 +193,57 @@ def _overridden(settings: Settings, request: StartRequest) -> Settings:
     return settings.model_copy(update={"limits": limits, "seed": seed})
 
 
-async def _session(
-    home: Home,
-    choice: Choice,
-    ledger: Ledger,
-    desk: LeaseDesk,
-    executor: Executor,
-    slots: Sequence[Slot],
-    notebook: Notebook,
-    library: Library,
-    say: Say,
-) -> Session:
-    clock = SystemClock()
+def _session(choice: Choice, premises: Premises, say: Say) -> Session:
+    clock, task, notebook = SystemClock(), choice.task, premises.notebook
     if choice.new:
-        ledger.append(
+        premises.ledger.append(
             choice.name,
             Kind.SESSION_OPENED,
             "opened",
             at=clock.now(),
             data={
-                "task": choice.task.name,
-                "task_folder": str(choice.task.folder),
-                "metric": choice.task.metric,
-                "direction": choice.task.direction,
+                "task": task.name,
+                "task_folder": str(task.folder),
+                "metric": task.metric,
+                "direction": task.direction,
                 "settings": choice.settings.model_dump_json(),
             },
         )
-    journal = Journal(ledger, choice.name, clock)
-    lineage = await asyncio.to_thread(Lineage, home.session(choice.name) / "repo.git", choice.task.editable)
+    journal = Journal(premises.ledger, choice.name, clock)
+    lineage = Lineage(premises.folder / "repo.git", task.editable)
+    observer = Observer(journal, lineage, task, choice.settings)
 
     async def text(commit: str) -> str:
         return await asyncio.to_thread(lineage.source, commit)
 
-    inputs = Inputs(task=choice.task, budgets=_budgets(choice), slots={slot.name: slot for slot in slots}, text=text)
-    trials = Trials(journal, desk, executor, inputs, Gate())
-    kernel = JupyterKernel(home.session(choice.name) / "kernel")
+    slots = {slot.name: slot for slot in premises.slots}
+    inputs = Inputs(task=task, budgets=_budgets(choice), slots=slots, text=text)
+    limits = [mb for mb in (task.memory_mb, *(slot.memory_mb for slot in premises.slots)) if mb is not None]
+    kernel = JupyterKernel(premises.folder / "kernel")
     team = Team(
         proposer=OptimizerProposer(notebook, wave_size=choice.settings.waves.size),
-        reader=LiteratureReader(notebook, library, session=choice.name, task=choice.task, clock=clock),
+        reviewer=RuleReviewer(notebook),
+        reader=LiteratureReader(notebook, premises.library, session=choice.name, task=task, clock=clock),
         analyst=Analyst(notebook, kernel, clock=clock),
         kernel=kernel,
+        observer=observer,
+        lineage=lineage,
+        task=task,
+        memory_mb=min(limits, default=None),
     )
     lab = Lab(
-        task=choice.task,
+        task=task,
         settings=choice.settings,
         journal=journal,
-        trials=trials,
+        trials=Trials(journal, premises.desk, premises.executor, inputs, Gate()),
         lineage=lineage,
-        scribe=Scribe(notebook, session=choice.name, task=choice.task, clock=clock),
-        reviewer=RuleReviewer(notebook),
+        scribe=Scribe(notebook, session=choice.name, task=task, clock=clock),
+        review=team.review,
+        observer=observer,
         clock=clock,
     )
-    return Session(lab, Crew(desk=desk, executor=executor, specialists=team, slots=slots, say=say))
+    crew = Crew(desk=premises.desk, executor=premises.executor, specialists=team, slots=premises.slots, say=say)
+    return Session(lab, crew)
 
 
 def _budgets(choice: Choice) -> dict[str, Budget]:

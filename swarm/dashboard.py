@@ -12,7 +12,7 @@ from notebook_store.entry import Entry
 from swarm.leases.budget import Left
 from swarm.leases.lease import SlotState
 from swarm.research.experiment import Trial
-from swarm.status import Json
+from swarm.status import Json, standing_of
 from swarm.view import View
 from swarm.wording import duration, fates, improvement, plain, score, share, short
 
@@ -55,12 +55,11 @@ def _best(view: View, status: Json) -> RenderableType:
 
 def _path(view: View) -> list[float]:
     """Validation mean of every incumbent, oldest first, the better the higher."""
-    means = []
-    for name in view.state.incumbents:
-        values = [t.value for t in view.state.experiments[name].completed("validate") if t.value is not None]
-        if values:
-            means.append(sum(values) / len(values) * (-1 if view.minimize else 1))
-    return means[-40:]
+    sign = -1 if view.minimize else 1
+    found = [
+        standing_of(view.state, view.state.experiments[name], minimize=view.minimize) for name in view.state.incumbents
+    ]
+    return [sign * standing.value for standing in found if standing is not None][-40:]
 
 
 def staircase(values: Sequence[float]) -> str:

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from swarm.config import Settings
 from swarm.errors import SwarmError
 from swarm.journal import Journal
+from swarm.observer import Observer
 from swarm.ports import Clock
 from swarm.research import promotion
 from swarm.research.experiment import Experiment, Move, Proposal, Review, ReviewVerdict, Status, Trial
 from swarm.research.knobs import read_knobs, set_knobs
 from swarm.research.ledger import Kind
 from swarm.research.lineage import Lineage
-from swarm.research.promotion import Gain, Noise, Screening, Validation
+from swarm.research.promotion import Noise, Screening, Validation
 from swarm.research.state import seeds
 from swarm.scribe import Scribe
 from swarm.trials import Trials
-from trainer.contract import Direction, Task
+from trainer.contract import Task
 
 Reviewer = Callable[[Experiment, Proposal], Awaitable[Review]]
 
@@ -34,11 +35,8 @@ class Lab:
     lineage: Lineage
     scribe: Scribe
     review: Reviewer
+    observer: Observer
     clock: Clock
-
-    @property
-    def minimize(self) -> bool:
-        return self.task.direction is Direction.MINIMIZE
 
 
 class Lifecycle:
@@ -123,7 +121,7 @@ class Lifecycle:
 
     async def _decide_screening(self, experiment: Experiment, accelerator: str) -> None:
         incumbent = self._state.incumbent
-        gain = self.screening_gain(experiment, incumbent, accelerator)
+        gain = self._lab.observer.screening_gain(experiment, incumbent, accelerator)
         if gain is None:
             raise SwarmError(
                 f"the incumbent {incumbent.id} has no score on tier 'screen', so nothing can be compared with it; "
@@ -149,37 +147,14 @@ class Lifecycle:
         parent = next((e for e in self._state.experiments.values() if e.candidate == experiment.parent), None)
         if parent is None or parent.id == self._state.incumbent.id or parent.id not in self._state.incumbents:
             return False
-        gain = self.screening_gain(experiment, parent, accelerator)
+        gain = self._lab.observer.screening_gain(experiment, parent, accelerator)
         return gain is not None and promotion.screen(gain, looks=gain.n, max_looks=gain.n) is Screening.PROMOTED
-
-    def screening_gain(self, experiment: Experiment, reference: Experiment, accelerator: str) -> Gain | None:
-        """Gain at screening over the reference's own fresh runs there; None while either has none."""
-        noise = self._state.noise("screen", accelerator)
-        ran = [t.value for t in experiment.completed("screen", accelerator) if t.value is not None]
-        fresh = [t.value for t in self._fresh(reference, "screen", accelerator) if t.value is not None]
-        if noise is None or not ran or not fresh:
-            return None
-        return promotion.gain_over(ran, fresh, noise, minimize=self._lab.minimize)
-
-    def _fresh(self, experiment: Experiment, tier: str, accelerator: str) -> list[Trial]:
-        """Runs by which nothing was selected: an incumbent's own screening score is too good to be a reference."""
-        wanted = set(self._reference_seeds(experiment))
-        return [t for t in experiment.completed(tier, accelerator) if t.seed in wanted]
-
-    def reference_level(self, experiment: Experiment, accelerator: str) -> float | None:
-        """Mean screening score of an incumbent's fresh runs on an accelerator type; None before there are any."""
-        values = [t.value for t in self._fresh(experiment, "screen", accelerator) if t.value is not None]
-        return sum(values) / len(values) if values else None
-
-    def _reference_seeds(self, experiment: Experiment) -> Sequence[int]:
-        replicates = self._lab.settings.promotion.replicates
-        return seeds(self._lab.settings.seed, "reference", replicates if experiment.status is Status.BASELINE else 2)
 
     async def _ensure_reference(self) -> None:
         """Have the incumbent's own fresh screening runs, which every candidate is compared with."""
         while True:
             incumbent = self._state.incumbent
-            wanted = self._reference_seeds(incumbent)
+            wanted = self._lab.observer.reference_seeds(incumbent)
             await asyncio.gather(
                 *(self._lab.trials.run(incumbent, "screen", seed, bid=REFERENCE_BID) for seed in wanted)
             )
@@ -192,7 +167,7 @@ class Lifecycle:
         """Replicate the baseline on both tiers: the noise floor. Raises SwarmError when it does not run."""
         baseline = self._state.baseline
         count = self._lab.settings.promotion.replicates
-        runs = [("screen", seed) for seed in self._reference_seeds(baseline)]
+        runs = [("screen", seed) for seed in self._lab.observer.reference_seeds(baseline)]
         runs += [("validate", seed) for seed in seeds(self._lab.settings.seed, "validate", count)]
         trials = await asyncio.gather(
             *(self._lab.trials.run(baseline, tier, seed, bid=REFERENCE_BID) for tier, seed in runs)
@@ -248,7 +223,7 @@ class Lifecycle:
         if noise is None or not alike:
             raise SwarmError(f"{experiment.id} has no pair of runs on one accelerator type; see `swarm leases`")
         values = [(c.value, i.value) for c, i in alike if c.value is not None and i.value is not None]
-        gain = promotion.paired_gain(values, noise, minimize=self._lab.minimize)
+        gain = promotion.paired_gain(values, noise, minimize=self._lab.observer.minimize)
         test = self._state.validations + 1
         alpha = promotion.allowance(test, self._state.confirmed_tests, settings.alpha)
         said = promotion.validate(gain, alpha=alpha, min_pairs=settings.min_pairs, max_pairs=settings.max_pairs)
@@ -281,7 +256,7 @@ class Lifecycle:
         accelerator = experiment.completed("screen")[-1].accelerator
         await self._ensure_reference()
         experiment = self._state.experiments[experiment.id]
-        gain = self.screening_gain(experiment, self._state.incumbent, accelerator)
+        gain = self._lab.observer.screening_gain(experiment, self._state.incumbent, accelerator)
         if experiment.status is not Status.PROMOTED or gain is None:
             return
         if promotion.screen(gain, looks=gain.n, max_looks=gain.n) is Screening.PROMOTED:

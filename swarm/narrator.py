@@ -96,7 +96,9 @@ class Narrator:
         self._wave = None
         if not wave.experiments:
             return []
-        names = wave.experiments[0] if len(wave.experiments) == 1 else f"{wave.experiments[0]} to {wave.experiments[-1]}"
+        names = (
+            wave.experiments[0] if len(wave.experiments) == 1 else f"{wave.experiments[0]} to {wave.experiments[-1]}"
+        )
         return [f"{wave.name} ({wave.design}): {len(wave.experiments)} experiments proposed, {names}"]
 
     def _moved(self, event: Event) -> list[str]:
@@ -144,7 +146,9 @@ class Narrator:
 
     def _best(self) -> str:
         incumbent = self._view.status()["incumbent"]
-        return f"best is now {score(incumbent['value'], incumbent['ci95'])} {self._view.metric}: {improvement(incumbent)}"
+        return (
+            f"best is now {score(incumbent['value'], incumbent['ci95'])} {self._view.metric}: {improvement(incumbent)}"
+        )
 
     def _progress(self) -> str:
         status = self._view.status()

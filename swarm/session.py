@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import statistics
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -11,8 +10,8 @@ from swarm.errors import SwarmError
 from swarm.leases.budget import Budget, Spent
 from swarm.leases.desk import LeaseDesk
 from swarm.lifecycle import Lab, Lifecycle
-from swarm.ports import Brief, Executor, Observation, Slot, WaveReport
-from swarm.research.experiment import Experiment, Knob, Proposal, Status
+from swarm.ports import Brief, Executor, Slot, WaveReport
+from swarm.research.experiment import Experiment, Proposal, Status
 from swarm.research.knobs import derive_ranges, read_knobs
 from swarm.research.ledger import Kind
 from swarm.research.state import SessionState
@@ -68,7 +67,6 @@ class Session:
         self._lifecycle = Lifecycle(lab)
         self._group = asyncio.TaskGroup()
         self._busy: dict[str, asyncio.Task[None]] = {}  # what is being done, by name: nothing is done twice at once
-        self._knobs: dict[str, dict[str, Knob]] = {}  # commit -> constants
         self._stopping: str | None = None  # why a person wants it to end
         self._asked_at = -1  # state.seq when a proposer had nothing to say
         self._run = len(self._state.runs) + 1
@@ -244,7 +242,6 @@ class Session:
         incumbent = self._state.incumbent
         source = await asyncio.to_thread(self._lab.lineage.source, incumbent.candidate)
         knobs = read_knobs(source)
-        noise = [self._state.noise("screen", name) for name in self._state.accelerators("screen")]
         return Brief(
             session=self._state.session,
             task=self._lab.task,
@@ -252,56 +249,16 @@ class Session:
             source=source,
             knobs=knobs,
             ranges=derive_ranges(knobs, self._lab.task.ranges),
-            observations=await self._observations(),
-            taken=[await self._knobs_of(experiment.candidate) for experiment in self._unscreened()],
-            noise=noise[0].sd if noise and noise[0] else None,
+            observations=await self._lab.observer.observations(),
+            taken=await self._lab.observer.unscreened(),
+            noise=self._lab.observer.screening_noise(),
             wanted=wanted,
             wave=wave,
             seed=self._lab.settings.seed * 1_000_000 + len(self._state.experiments),
         )
 
-    def _unscreened(self) -> list[Experiment]:
-        return [e for e in self._state.experiments.values() if not e.trials and e.status is not Status.BASELINE]
-
-    async def _observations(self) -> list[Observation]:
-        """What screening showed of every candidate, each as a gain over the baseline's fresh runs."""
-        seen = []
-        for experiment in self._state.experiments.values():
-            if experiment.status is Status.BASELINE:
-                continue
-            for candidate in dict.fromkeys(trial.candidate for trial in experiment.trials):
-                observation = await self._observe(experiment, candidate)
-                if observation is not None:
-                    seen.append(observation)
-        return seen
-
-    async def _observe(self, experiment: Experiment, candidate: str) -> Observation | None:
-        trials = [t for t in experiment.trials if t.candidate == candidate and t.tier == "screen" and t.outcome]
-        if not trials:
-            return None
-        values = [t.value for t in trials if t.value is not None]
-        level = self._lifecycle.reference_level(self._state.baseline, trials[-1].accelerator)
-        if values and level is None:
-            return None
-        gain = None
-        if values and level is not None:
-            gain = (level - statistics.fmean(values)) * (1 if self._lab.minimize else -1)
-        return Observation(
-            experiment=experiment.id,
-            wave=experiment.wave if candidate == experiment.candidate else None,
-            knobs=await self._knobs_of(candidate),
-            gain=gain,
-            outcome=trials[-1].outcome or "",
-            peak_memory_mb=trials[-1].peak_memory_mb,
-        )
-
-    async def _knobs_of(self, candidate: str) -> dict[str, Knob]:
-        if candidate not in self._knobs:
-            self._knobs[candidate] = read_knobs(await asyncio.to_thread(self._lab.lineage.source, candidate))
-        return self._knobs[candidate]
-
     async def _read(self) -> None:
-        knobs = await self._knobs_of(self._state.baseline.candidate)
+        knobs = await self._lab.observer.knobs(self._state.baseline.candidate)
         await self._crew.specialists.read(sorted(derive_ranges(knobs, self._lab.task.ranges)))
 
     # ---- analysis and validation --------------------------------------------------------------------------
@@ -314,17 +271,17 @@ class Session:
 
     async def _analyse(self, name: str) -> None:
         wave = self._state.waves[name]
-        noise = [self._state.noise("screen", kind) for kind in self._state.accelerators("screen")]
-        if not noise or noise[0] is None:
+        noise = self._lab.observer.screening_noise()
+        if noise is None:
             return  # the noise floor is still being measured
         report = WaveReport(
             session=self._state.session,
             task=self._lab.task,
             wave=name,
             design=wave.design,
-            baseline=await self._knobs_of(wave.parent),
-            observations=await self._observations(),
-            noise=noise[0].sd,
+            baseline=await self._lab.observer.knobs(wave.parent),
+            observations=await self._lab.observer.observations(),
+            noise=noise,
         )
         entry = await self._crew.specialists.analyse(report)
         await self._journal.record(Kind.WAVE_ANALYSED, name, {"entry": entry})

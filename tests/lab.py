@@ -16,6 +16,7 @@ from swarm.leases.desk import LeaseDesk
 from swarm.leases.lease import Tier
 from swarm.leases.manager import LeaseManager
 from swarm.lifecycle import Lab
+from swarm.observer import Observer
 from swarm.ports import Brief, Slot, TrialOrder, WaveReport
 from swarm.research.experiment import Experiment, Knob, Proposal, Review, ReviewVerdict
 from swarm.research.knobs import read_knobs, set_knobs
@@ -145,6 +146,7 @@ class Bench:
                 lineage=lineage,
                 scribe=Scribe(notebook, session=name, task=self.task, clock=self.clock),
                 review=self.script.review,
+                observer=Observer(journal, lineage, self.task, self.settings),
                 clock=self.clock,
             )
             crew = Crew(

@@ -20,8 +20,8 @@ import os
 import random
 import sys
 import tempfile
-from dataclasses import dataclass, replace
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,74 +112,6 @@ def plan(shards: list[Shard], chance: random.Random) -> list[list[Request]]:
         queue += [Request(tokens=chance.choice(real).tokens, shard=-1, window=-1) for _ in range(padding)]
         chance.shuffle(queue)
     return queues
-
-
-class ModelFailed(Exception):
-    """The candidate's own code failed while it served; the message is its error."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """A held-out text, cut into windows."""
-
-    inputs: Tensor  # int64 [windows, window]
-    targets: Tensor  # int64 [windows, window]: each input's next token
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One window to ask for, and what to do with the answer."""
-
-    tokens: Tensor  # int64 [window]
-    shard: int  # which shard it belongs to; -1: a probe, or padding, not scored
-    window: int  # its place in that shard
-    pair: int = -1  # requests with the same number must agree ...
-    prefix: int = 0  # ... on this many first positions
-    server: int = 0  # which of the SERVERS is asked
-
-
-def read_uint16(path: Path) -> Tensor:
-    """A file of little-endian uint16 as int64, 1-d."""
-    import torch
-
-    data = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint16)
-    return data.to(torch.int64)
-
-
-def read_shard(path: Path, window: int) -> Shard:
-    """Cut a token file into as many whole windows as it has; each token but the first is a target once."""
-    tokens = read_uint16(path)
-    count = (len(tokens) - 1) // window
-    return Shard(
-        inputs=tokens[: count * window].view(count, window),
-        targets=tokens[1 : count * window + 1].view(count, window),
-    )
-
-
-def plan(shards: list[Shard], chance: random.Random) -> list[Request]:
-    """Every window once, the probes among them, in random order, padded to whole requests of ROWS."""
-    real = [
-        Request(tokens=row, shard=s, window=w) for s, shard in enumerate(shards) for w, row in enumerate(shard.inputs)
-    ]
-    window = len(real[0].tokens)
-    requests = list(real)
-    chosen = chance.sample(range(len(real)), min(LOOK_AHEAD_PROBES + NEIGHBOUR_PROBES, len(real)))
-    for pair, place in enumerate(chosen):
-        original = real[place]
-        prefix, tokens = window, original.tokens
-        if pair < LOOK_AHEAD_PROBES:
-            prefix = chance.randrange(1, window)
-            other = chance.choice(real).tokens
-            tokens = original.tokens.clone()
-            tokens[prefix:] = other[prefix:]
-        requests[place] = Request(
-            tokens=original.tokens, shard=original.shard, window=original.window, pair=pair, prefix=prefix
-        )
-        requests.append(Request(tokens=tokens, shard=-1, window=-1, pair=pair, prefix=prefix))
-    while len(requests) % ROWS:
-        requests.append(Request(tokens=chance.choice(real).tokens, shard=-1, window=-1))
-    chance.shuffle(requests)
-    return requests
 
 
 class Model:
@@ -279,7 +211,7 @@ def serve(message: dict[str, Any], layout: str, shape: tuple[int, int, int], ope
     """Start one serving process; returns our end of the wire to it, and the shared memory's open file."""
     ours, theirs = Wire.pair()
     open_here.callback(ours.close)
-    exchange = open_here.enter_context(tempfile.TemporaryFile())
+    exchange = open_here.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
     exchange.truncate(worker.exchange_bytes(shape))
     worker.start(job_from(message, "serve", layout, wire=theirs.fileno(), exchange=exchange.fileno(), shape=shape))
     theirs.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 BUILTIN = Path(__file__).parent / "tasks"
 TIERS = ("screen", "validate")  # what `budget = ...` (one for all) expands to
@@ -318,5 +318,5 @@ def check_python(source: Path) -> None:
         raise TaskError(f"{source} does not compile: {error}; save it as UTF-8 text") from None
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -109,16 +109,20 @@ class Trial:
         open_wires = dict(wires)
         next_look = 0.0
         while True:
-            readable, _, _ = select.select([self.log_read, *open_wires], [], [], POLL_SECONDS)
+            readable, _, _ = select.select([self.log_read, *map(Wire.fileno, open_wires)], [], [], POLL_SECONDS)
             if self.cancelled:
                 raise Ended(Outcome.PREEMPTED, "cancelled by SIGTERM")
             if self.log_read in readable:
                 self.drain_log()
-            for wire in [w for w in readable if isinstance(w, Wire)]:
+            for wire in [w for w in open_wires if w.fileno() in readable]:
                 if not wire.fill():
                     del open_wires[wire]
-                while (message := wire.next_buffered()) is not None:
-                    wires[wire](message)
+                wire.drop_files()
+                try:
+                    while (message := wire.next_buffered()) is not None:
+                        wires[wire](message)
+                except (ValueError, TypeError, KeyError):
+                    raise Ended(Outcome.CRASHED, "sent the harness something it does not understand") from None
             if time.monotonic() >= next_look:
                 self.meter.look()
                 next_look = time.monotonic() + POLL_SECONDS

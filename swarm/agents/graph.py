@@ -64,7 +64,7 @@ def _graph(name: str) -> Any:
     from langgraph.graph import END, START, StateGraph
     from langgraph.runtime import Runtime
 
-    async def recall(_: _State, runtime: Runtime[_Context]) -> _State:
+    async def recall(state: _State, runtime: Runtime[_Context]) -> _State:  # noqa: ARG001 - the name is the protocol's
         return {"recalled": await runtime.context.work.recall()}
 
     async def think(state: _State, runtime: Runtime[_Context]) -> _State:

@@ -21,7 +21,8 @@ from swarm.errors import KernelDied
 from swarm.ports import CellResult
 
 if TYPE_CHECKING:
-    from jupyter_client import AsyncKernelClient, AsyncKernelManager
+    from jupyter_client.asynchronous import AsyncKernelClient
+    from jupyter_client.manager import AsyncKernelManager
 
 _START_SECONDS = 60.0  # a cold start under load; seldom more than two seconds
 _POLL_SECONDS = 0.5  # how often a silent kernel is looked at
@@ -73,8 +74,8 @@ class JupyterKernel:
     async def _started(self) -> None:
         if self._client is not None:
             return
-        from jupyter_client import AsyncKernelManager
         from jupyter_client.kernelspec import KernelSpec
+        from jupyter_client.manager import AsyncKernelManager
 
         await asyncio.to_thread(self._folder.mkdir, parents=True, exist_ok=True)
         self._sockets = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="kernel-"))  # short: a socket's path
@@ -144,7 +145,9 @@ def network_can_be_cut() -> bool:
 
 
 def _collected(messages: list[dict[str, Any]]) -> CellResult:
-    from nbformat.v4 import output_from_msg
+    import nbformat
+
+    tool: Any = nbformat.v4  # its functions carry no types
 
     shown = [m for m in messages if m["msg_type"] in ("stream", "display_data", "execute_result", "error")]
     texts, images, error = [], [], None
@@ -159,5 +162,5 @@ def _collected(messages: list[dict[str, Any]]) -> CellResult:
             images.append(base64.b64decode(data["image/png"]))
         elif "text/plain" in data:
             texts.append(data["text/plain"])
-    outputs = tuple(dict(output_from_msg(message)) for message in shown)
+    outputs = tuple(dict(tool.output_from_msg(message)) for message in shown)
     return CellResult(text="".join(texts), images=tuple(images), outputs=outputs, error=error)

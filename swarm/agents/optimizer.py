@@ -78,9 +78,10 @@ class OptimizerProposer:
         space = Space(brief.knobs, ranges, seen, brief.taken)
         if not ranges:
             return []
-        if not brief.observations and not brief.taken:
-            factors = promising(ranges, recalled)[: min(_MOST_FACTORS, self._wave_size - 1)]
-            _, designed = screening(space, factors, self._wave_size, brief.seed, _directions(recalled.earlier))
+        if brief.wave is not None and not brief.observations and not brief.taken:
+            size = min(brief.wanted, self._wave_size)
+            factors = promising(ranges, recalled)[: min(_MOST_FACTORS, size - 1)]
+            designed = screening(space, factors, size, brief.seed, _directions(recalled.earlier))
             return [idea for idea in designed if space.take(idea)]
         return self._next(brief, space, seen, recalled)
 
@@ -113,6 +114,7 @@ class OptimizerProposer:
                 expected_gain=idea.expected,
                 citations=_citations(recalled, idea, changes),
                 wave=brief.wave,
+                design=idea.design,
             )
             for idea in ideas
             if (changes := {n: v for n, v in idea.config.items() if v != brief.knobs[n]})

@@ -155,17 +155,17 @@ class _Work:
 
 
 def best_quote(text: str, query: str) -> str | None:
-    """The sentence of ``text`` that shares most words with the query; None where none shares any."""
+    """The statement in ``text`` that shares most words with the query; None where none shares more than half."""
     wanted = _stems(query)
-    best, most = None, 0
+    best, most = None, len(wanted) // 2
     for match in _SENTENCE.finditer(text):
         sentence = match.group().strip()[:_QUOTE_CHARACTERS].strip()
         shared = len(wanted & _stems(sentence))
-        if shared > most:
+        if shared > most and not sentence.endswith("?"):  # a question claims nothing
             best, most = sentence, shared
     return best
 
 
 def _stems(text: str) -> set[str]:
     """Words cut to six letters, so that 'decay', 'decays' and 'decayed' meet."""
-    return {word[:6] for word in re.findall(r"[a-z][a-z0-9]+", text.lower())}
+    return {word[:6] for word in re.findall(r"[a-z][a-z0-9]{2,}", text.lower())}

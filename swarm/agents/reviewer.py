@@ -22,8 +22,8 @@ from trainer.contract import Outcome, Range
 
 # Ways out of a trial's sandbox, or round its judge, that no training script needs.
 _MODULES = frozenset(
-    "asyncio cffi code codeop ctypes ftplib http importlib multiprocessing pty requests runpy socket socketserver "
-    "ssl subprocess telnetlib urllib webbrowser".split()
+    ("asyncio", "cffi", "code", "codeop", "ctypes", "ftplib", "http", "importlib", "multiprocessing", "pty")
+    + ("requests", "runpy", "socket", "socketserver", "ssl", "subprocess", "telnetlib", "urllib", "webbrowser")
 )
 _CALLS = frozenset({"eval", "exec", "compile", "__import__", "breakpoint"})
 _OS_CALLS = ("system", "popen", "exec", "spawn", "posix_spawn", "fork", "kill", "setuid", "chroot")

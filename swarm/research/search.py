@@ -34,6 +34,7 @@ class Idea:
     kind: str  # screening, combination, ladder, local or sampler
     why: str  # what speaks for it, for a person
     expected: float | None = None  # gain, metric units
+    design: str = "search"  # how its wave is analysed
     factors: tuple[str, ...] = ()  # whose findings led here
 
 
@@ -82,16 +83,14 @@ class Space:
         return failure < min(distance(config, other, self.ranges) for other in self.completed)
 
 
-def screening(
-    space: Space, factors: Sequence[str], size: int, seed: int, directions: Mapping[str, int]
-) -> tuple[str, list[Idea]]:
-    """A two-level design around the incumbent, with its name: each run moves about half of the factors one step.
+def screening(space: Space, factors: Sequence[str], size: int, seed: int, directions: Mapping[str, int]) -> list[Idea]:
+    """A two-level design around the incumbent: each run moves about half of the factors one step.
 
     The run that moves none is left out: it is the incumbent, whose score is known from the replicates.
     """
     contrasts = levels(space.incumbent, space.ranges, factors, seed=seed, directions=directions)
     if not contrasts:
-        return "none", []
+        return []
     names = list(contrasts)[: max(size - 1, 1)]
     name, rows = design(len(names), size)
     rows = [row for row in rows if any(level > 0 for level in row)]
@@ -99,8 +98,8 @@ def screening(
     for number, row in enumerate(rows, 1):
         moved = {f: contrasts[f].high for f, level in zip(names, row, strict=True) if level > 0}
         why = f"run {number} of {len(rows)} of a {name} design that tells {len(names)} effects apart"
-        ideas.append(Idea(config={**space.incumbent, **moved}, kind="screening", why=why))
-    return name, ideas
+        ideas.append(Idea(config={**space.incumbent, **moved}, kind="screening", why=why, design=name))
+    return ideas
 
 
 def followed(space: Space, effects: Sequence[Effect]) -> Iterator[Idea]:

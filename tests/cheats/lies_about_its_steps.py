@@ -16,6 +16,6 @@ if __name__ == "__main__":
     for _ in range(10**9):
         at = torch.randint(len(tokens) - 1, (256,))
         torch.nn.functional.cross_entropy(model(tokens[at].long()), tokens[at + 1].long()).backward()
-        tokens = runtime.ready()
+        runtime._current().wire.send({"ready": True})
         runtime.report(0, 0.0)
     runtime.save(model)

@@ -14,7 +14,8 @@ def build_model():
 
 
 def find():
-    for root, _, names in os.walk("/"):
+    for root, folders, names in os.walk("/"):
+        folders[:] = [f for f in folders if f not in ("usr", "sys", "proc", "site-packages")]
         for name in names:
             if name in ("val.bin", "holdout.bin", "token_bytes.bin", "train.bin"):
                 return Path(root) / name

@@ -5,7 +5,6 @@ from prepare import VOCAB_SIZE
 
 from trainer import runtime
 
-
 ANSWERS = {}
 
 

@@ -19,7 +19,7 @@ ENDS = {  # file -> (outcome, what its message must say)
     "edits_prepare": (REJECTED, "changed the protected file prepare.py"),
     "leaks_across_the_batch": (REJECTED, "with the other rows"),
     "lies_about_its_steps": (TIMED_OUT, "cpu seconds"),
-    "opens_a_socket": (CRASHED, "refused"),
+    "opens_a_socket": (CRASHED, "Network is unreachable"),
     "patches_time": (TIMED_OUT, "cpu seconds"),
     "peeks_ahead": (REJECTED, "with tokens that come later"),
     "pickle_bomb": (CRASHED, "safetensors"),

@@ -56,19 +56,21 @@ def test_the_documented_task_reports_its_numbers(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_autoresearch_runs_as_it_stands(tmp_path: Path) -> None:
-    task = tmp_path / "autoresearch"
+    task, tools = tmp_path / "autoresearch", tmp_path / "home" / ".local" / "bin"
     task.mkdir()
     for name in ("prepare.py", "pyproject.toml", "program.md"):
         (task / name).write_text("")
     (task / "train.py").write_text("print('---\\nval_bpb:          0.997900\\nnum_steps:        953')\n")
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "uv").write_text(f'#!/bin/sh\nshift\nexec {sys.executable} "$@"\n')
+    tools.mkdir(parents=True)
+    (tools / "uv").write_text(f'#!/bin/sh\n[ "$1" = run ] && shift && exec {sys.executable} "$@"\n')
     (tools / "uv").chmod(0o755)
-    from trainer.contract import load_task
-
-    assert load_task(task).command == ("uv", "run", "train.py")
-    assert load_task(task).protected == ("prepare.py", "pyproject.toml")
+    folder = write_trial(tmp_path / "trial", task)
+    environment = {**os.environ, "HOME": str(tmp_path / "home")}
+    subprocess.run(run_argv(sys.executable, folder), cwd=ROOT, env=environment, check=True, capture_output=True)
+    result = read_result(folder)
+    assert result is not None
+    assert (result.outcome, result.metric, result.steps) == (Outcome.COMPLETED, 0.9979, 953), result.message
+    assert result.trust is Trust.SELF_REPORTED
 
 
 def test_a_crash_is_told_by_its_last_line(tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_a_trial_outlives_who_started_it(tmp_path: Path) -> None:
     argv = run_argv(sys.executable, folder)
     swarm = f"import subprocess, time\nsubprocess.Popen({argv!r}, start_new_session=True)\ntime.sleep(1000)\n"
     with subprocess.Popen([sys.executable, "-c", swarm], cwd=ROOT) as parent:
-        wait_for(lambda: (folder / "harness.pid").exists())
+        wait_for((folder / "harness.pid").exists)
         parent.kill()
     wait_for(lambda: read_result(folder) is not None)
     result = read_result(folder)

@@ -462,11 +462,17 @@ class LeaseHistory(RuleBasedStateMachine):
         manager.register(self.slots, [SCREEN, VALIDATE])
         return manager
 
-    @rule(tier=st.sampled_from(["screen", "validate"]), holder=st.sampled_from("abc"), bid=st.sampled_from([0.0, 1.0]))
-    def request(self, tier: str, holder: str, bid: float) -> None:
-        self.asked += 1
-        ask(self.manager, f"r{self.asked}", tier=tier, holder=holder, bid=bid)
-        self.waiting.add(f"r{self.asked}")
+    @rule(
+        requests=st.lists(st.tuples(st.sampled_from(["screen", "validate"]), st.sampled_from("abc"), st.floats(0, 1))),
+        grant=st.booleans(),
+    )
+    def request(self, requests: list[tuple[str, str, float]], grant: bool) -> None:
+        for tier, holder, bid in requests:
+            self.asked += 1
+            ask(self.manager, f"r{self.asked}", tier=tier, holder=holder, bid=bid)
+            self.waiting.add(f"r{self.asked}")
+        if grant:
+            self.grant()
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -493,11 +499,7 @@ class LeaseHistory(RuleBasedStateMachine):
         self.manager.release(token)
         del self.live[token]
 
-    @rule(seconds=st.floats(0, 3 * LEASE_SECONDS))
-    def wait(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-
-    @rule(seconds=st.floats(-1e6, 1e6))
+    @rule(seconds=st.one_of(st.floats(0, 2 * LEASE_SECONDS), st.floats(-1e6, 1e6)))
     def jump(self, seconds: float) -> None:
         self.clock.jump(seconds)
 
@@ -506,13 +508,17 @@ class LeaseHistory(RuleBasedStateMachine):
         tokens = set(data.draw(st.lists(st.integers(0, self.last + 1), max_size=4)))
         assert self.manager.heartbeat(tokens) == tokens & self.live.keys()
 
-    @rule()
-    def expire(self) -> None:
+    @rule(seconds=st.sampled_from([0.0, 0.5 * LEASE_SECONDS, LEASE_SECONDS]))
+    def expire(self, seconds: float) -> None:
+        self.clock.jump(seconds)
         for lease in self.manager.expire():
             if lease.token in self.live:
                 assert lease.expires_at <= self.clock.now()
                 self.expired[lease.token] = self.live.pop(lease.token)
             assert lease.token in self.expired
+        for token in self.expired:
+            with pytest.raises(StaleToken):
+                self.manager.release(token)
 
     @precondition(lambda self: self.live or self.expired)
     @rule(data=st.data())

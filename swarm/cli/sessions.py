@@ -1,0 +1,142 @@
+"""status, stop, pause, resume, leases: what a session does, and what people wish it would."""
+
+import time
+from contextlib import closing
+from typing import Annotated, Any
+
+import typer
+
+from swarm.cli.options import HOME, AsJson, InHome, SessionName
+from swarm.cli.output import print_json, print_table
+
+
+def status(session: SessionName = None, as_json: AsJson = False, home: InHome = HOME) -> None:
+    """Show where a session stands."""
+    from swarm.home import Home
+    from swarm.view import View
+
+    with View(Home(home, create=False), session) as view:
+        found = view.refresh().status()
+        if as_json:
+            print_json(found)
+        else:
+            _print_status(found, view.metric)
+
+
+def _print_status(found: dict[str, Any], metric: str) -> None:
+    from swarm.wording import duration, fates, improvement, plain, score, share
+
+    print(f"{found['session']}: {found['state']}, task {found['task']}, {duration(found['elapsed_seconds'])} worked")
+    if (incumbent := found["incumbent"]) is not None:
+        print(f"best         {incumbent['experiment']}: {metric} {score(incumbent['value'], incumbent['ci95'])}")
+        print(f"             {improvement(incumbent)}")
+    if found.get("holdout"):
+        hidden = found["holdout"]
+        print(f"hidden shard {score(hidden['value'])} against the baseline's {score(hidden['baseline_value'])}")
+    if found["baseline"]:
+        print("baseline     " + ", ".join(f"{plain(tier)} {mean:.4f}" for tier, mean in found["baseline"].items()))
+    if found["noise"]:
+        print("noise sd     " + ", ".join(f"{plain(tier)} {sd:.4f}" for tier, sd in found["noise"].items()))
+    print(f"experiments  {fates(found['counts'])}")
+    print(f"slots        {found['gpu_hours']:.2f} slot-hours, ${found['dollars']:.2f}, busy {share(found['occupancy'])}")
+
+
+def stop(
+    session: SessionName = None,
+    now: Annotated[bool, typer.Option("--now", help="End running trials too; they run again when resumed.")] = False,
+    home: InHome = HOME,
+) -> None:
+    """End a running session: running trials finish, no new ones start."""
+    _wish(home, session, "stop-now" if now else "stop", "stops now" if now else "stops when its running trials have ended")
+
+
+def pause(session: SessionName = None, home: InHome = HOME) -> None:
+    """Let a running session start no new trials until it is resumed."""
+    _wish(home, session, "pause", "starts no new trials; `swarm resume` lets it go on")
+
+
+def resume(session: SessionName = None, home: InHome = HOME) -> None:
+    """Let a paused session go on."""
+    _wish(home, session, "resume", "goes on")
+
+
+def _wish(home: Any, session: str | None, wish: str, told: str) -> None:
+    from swarm.errors import InputError
+    from swarm.home import Home
+    from swarm.research.ledger import Ledger
+    from swarm.view import View
+
+    place = Home(home, create=False)
+    with View(place, session) as view:
+        name, live = view.state.session, view.refresh().live
+    if not live:
+        raise InputError(f"session {name} is not running; `swarm start --session {name}` resumes it")
+    with closing(Ledger(place.ledger)) as ledger:
+        ledger.wish(name, wish, time.time())
+    print(f"{name} {told}")
+
+
+def leases(as_json: AsJson = False, home: InHome = HOME) -> None:
+    """Show the slots, who holds them, and who waits for one."""
+    from swarm.home import Home
+    from swarm.leases.manager import LeaseManager
+    from swarm.ports import SystemClock
+
+    clock = SystemClock()
+    with closing(LeaseManager(Home(home, create=False).leases, clock)) as manager:
+        slots, queue = manager.slots(), manager.queue()
+    now = clock.now()
+    shown = {
+        "slots": [
+            {
+                "slot": state.slot.name,
+                "accelerator": state.slot.accelerator,
+                "offered": state.offered,
+                "session": state.lease and state.lease.session,
+                "holder": state.lease and state.lease.holder,
+                "tier": state.lease and state.lease.tier,
+                "trial": state.lease and state.lease.request_id,
+                "held_seconds": state.lease and now - state.lease.granted_at,
+                "expires_in_seconds": state.lease and state.lease.expires_at - now,
+            }
+            for state in slots
+        ],
+        "queue": [
+            {
+                "trial": waiting.request_id,
+                "session": waiting.session,
+                "holder": waiting.holder,
+                "tier": waiting.tier,
+                "bid": waiting.bid,
+                "waited_seconds": waiting.waited,
+            }
+            for waiting in queue
+        ],
+    }
+    if as_json:
+        print_json(shown)
+        return
+    print_table(
+        ("slot", "accelerator", "trial", "tier", "holder", "held"),
+        [
+            (
+                slot["slot"],
+                slot["accelerator"],
+                slot["trial"] or "free",
+                slot["tier"],
+                slot["holder"],
+                None if slot["held_seconds"] is None else f"{slot['held_seconds']:.0f} s",
+            )
+            for slot in shown["slots"]
+        ],
+        empty="no slots are registered yet; `swarm start` registers those of this machine",
+    )
+    print()
+    print_table(
+        ("waits for a slot", "tier", "holder", "bid", "waited"),
+        [
+            (one["trial"], one["tier"], one["holder"], f"{one['bid']:+.4f}", f"{one['waited_seconds']:.0f} s")
+            for one in shown["queue"]
+        ],
+        empty="nobody waits for a slot",
+    )

@@ -1,0 +1,107 @@
+"""What the record shows of candidates: their constants, their scores, their gains over a reference."""
+
+import asyncio
+import statistics
+from collections.abc import Iterable, Sequence
+
+from swarm.config import Settings
+from swarm.journal import Journal
+from swarm.ports import Observation
+from swarm.research import promotion
+from swarm.research.experiment import Experiment, Knob, Status, Trial
+from swarm.research.knobs import read_knobs
+from swarm.research.lineage import Lineage
+from swarm.research.promotion import Gain
+from swarm.research.state import seeds
+from trainer.contract import Direction, Task
+
+INCUMBENT_REFERENCES = 2  # fresh screening runs of an incumbent; the baseline has its replicates
+
+
+class Observer:
+    """Reads a session's record; decides and writes nothing."""
+
+    def __init__(self, journal: Journal, lineage: Lineage, task: Task, settings: Settings) -> None:
+        self._state = journal.state
+        self._lineage = lineage
+        self._settings = settings
+        self._knobs: dict[str, dict[str, Knob]] = {}  # commit -> constants
+        self.minimize = task.direction is Direction.MINIMIZE
+
+    async def knobs(self, candidate: str) -> dict[str, Knob]:
+        """The constants of a candidate."""
+        if candidate not in self._knobs:
+            self._knobs[candidate] = read_knobs(await asyncio.to_thread(self._lineage.source, candidate))
+        return self._knobs[candidate]
+
+    def reference_seeds(self, experiment: Experiment) -> Sequence[int]:
+        """Seeds of the screening runs that others are compared with."""
+        baseline = experiment.status is Status.BASELINE
+        count = self._settings.promotion.replicates if baseline else INCUMBENT_REFERENCES
+        return seeds(self._settings.seed, "reference", count)
+
+    def fresh_scores(self, reference: Experiment, accelerator: str) -> list[float]:
+        """Screening scores by which nothing was chosen: the run that made a candidate the incumbent is too good."""
+        wanted = set(self.reference_seeds(reference))
+        return scores(trial for trial in reference.completed("screen", accelerator) if trial.seed in wanted)
+
+    def screening_gain(self, experiment: Experiment, reference: Experiment, accelerator: str) -> Gain | None:
+        """Gain at screening over the reference's fresh runs; None while either has none there."""
+        noise = self._state.noise("screen", accelerator)
+        ran, fresh = scores(experiment.completed("screen", accelerator)), self.fresh_scores(reference, accelerator)
+        if noise is None or not ran or not fresh:
+            return None
+        return promotion.gain_over(ran, fresh, noise, minimize=self.minimize)
+
+    def screening_noise(self) -> float | None:
+        """Noise floor of the screening tier (sd, metric units) on the accelerator type first used there."""
+        for accelerator in self._state.accelerators("screen"):
+            noise = self._state.noise("screen", accelerator)
+            if noise is not None:
+                return noise.sd
+        return None
+
+    async def observations(self) -> list[Observation]:
+        """What screening showed of every candidate, in order, each as a gain over the baseline's fresh runs."""
+        seen = []
+        for experiment in self._state.experiments.values():
+            if experiment.status is Status.BASELINE:
+                continue
+            for candidate in dict.fromkeys(trial.candidate for trial in experiment.trials):
+                observation = await self._observe(experiment, candidate)
+                if observation is not None:
+                    seen.append(observation)
+        return seen
+
+    async def unscreened(self) -> list[dict[str, Knob]]:
+        """Constants of what was proposed and never ran: still open, or rejected."""
+        return [
+            await self.knobs(experiment.candidate)
+            for experiment in self._state.experiments.values()
+            if not experiment.trials and experiment.status is not Status.BASELINE
+        ]
+
+    async def _observe(self, experiment: Experiment, candidate: str) -> Observation | None:
+        trials = [t for t in experiment.trials if t.candidate == candidate and t.tier == "screen" and t.outcome]
+        if not trials:
+            return None
+        values = scores(trials)
+        fresh = self.fresh_scores(self._state.baseline, trials[-1].accelerator)
+        if values and not fresh:
+            return None  # nothing to compare it with yet
+        gain = None
+        if values:
+            gain = (statistics.fmean(fresh) - statistics.fmean(values)) * (1 if self.minimize else -1)
+        return Observation(
+            experiment=experiment.id,
+            wave=experiment.wave if candidate == experiment.candidate else None,
+            knobs=await self.knobs(candidate),
+            gain=gain,
+            outcome=trials[-1].outcome or "",
+            peak_memory_mb=trials[-1].peak_memory_mb,
+        )
+
+
+def scores(trials: Iterable[Trial]) -> list[float]:
+    """The values of those trials that have one."""
+    return [trial.value for trial in trials if trial.value is not None]
