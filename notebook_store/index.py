@@ -15,7 +15,7 @@ class Match:
     """One answer of an index."""
 
     id: str
-    score: float  # higher is better; comparable within one answer only
+    score: float  # cosine in [-1, 1], or BM25 divided by the best answer's, in (0, 1]; higher is better
 
 
 class VectorIndex(Protocol):
@@ -61,17 +61,16 @@ class TextIndex(Protocol):
 
 
 def fuse(rankings: Sequence[Sequence[Match]], k: int) -> list[Match]:
-    """One ranking of several: scores are divided by the best of their ranking, added, and divided by the rankings.
+    """One ranking of several: a document's scores, each in [0, 1], are added and divided by the rankings.
 
-    Zero is the floor of BM25 and of a cosine that says anything; a document that a ranking lacks gets zero from it.
-    The result is in [0, 1]; ties go to the smaller id. Adding scores is CombSUM (Fox & Shaw, TREC-2, 1994); with
-    this normalisation it hardly depends on how deep the rankings are, which with min-max it does.
+    A document that a ranking lacks gets nothing from it, and a negative cosine counts as nothing. The result is in
+    [0, 1]; ties go to the smaller id. This is CombSUM (Fox & Shaw, TREC-2, 1994). A cosine goes in as it is: scaled
+    to the best of its ranking, the least bad neighbour of a query that resembles nothing would equal an exact word.
     """
     total: dict[str, float] = {}
     for ranking in rankings:
-        best = max((match.score for match in ranking), default=0.0)
         for match in ranking:
-            part = max(match.score, 0.0) / best if best > 0 else 0.0
-            total[match.id] = total.get(match.id, 0.0) + part / len(rankings)
+            part = min(max(match.score, 0.0), 1.0) / len(rankings)
+            total[match.id] = total.get(match.id, 0.0) + part
     order = sorted(total.items(), key=lambda item: (-item[1], item[0]))
     return [Match(id=name, score=score) for name, score in order[:k]]

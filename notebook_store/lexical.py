@@ -66,7 +66,7 @@ class LexicalIndex:
         )
 
     def query(self, text: str, k: int, *, where: str = "", parameters: Sequence[object] = ()) -> list[Match]:
-        """The k best rows for any text, best first.
+        """The k best rows for any text, best first; the score is BM25 divided by the best row's, in (0, 1].
 
         Args:
             text: words; none of FTS5's operators has a meaning.
@@ -82,7 +82,8 @@ class LexicalIndex:
         )
         with self._database.read() as connection:
             rows = connection.execute(sql, (words, *parameters, k)).fetchall()
-        return [Match(id=row["id"], score=row["score"]) for row in rows]
+        # FTS5 keeps inverse document frequencies, and so the best score, above zero.
+        return [Match(id=row["id"], score=row["score"] / rows[0]["score"]) for row in rows]
 
     def snippets(self, text: str, ids: Sequence[str], *, column: int = 1) -> dict[str, Snippet]:
         """For each of `ids` that has a word of `text`, the passage of column number `column` with most of them."""

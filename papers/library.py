@@ -25,7 +25,7 @@ from notebook_store.lexical import Snippet
 from papers import formats
 from papers.record import Record, Refusal
 from papers.results import AddReport, Hit, Passage, Progress, Status, Tally
-from papers.store import MIGRATIONS, Outcome, Paper, Store, StoredChunk
+from papers.store import MIGRATIONS, Outcome, Paper, Store, StoredChunk, paper_of
 
 if TYPE_CHECKING:
     from notebook_store.chroma import ChromaFolder
@@ -36,7 +36,7 @@ _BATCH_RECORDS = 256  # records in one transaction: many to be fast, few to lose
 _BATCH_CHARS = 4_000_000  # of text in one transaction
 _BATCH_EMBED = 32  # passages embedded between two commits: about 1.6 CPU-seconds
 _SNIPPET_WORDS = 40  # as long as the word index's own snippets
-_CANDIDATES = 100  # passages taken from each index before they are fused
+_CANDIDATES = 500  # passages taken from each index before they are fused; fewer normalise less well
 
 
 class Library:
@@ -158,6 +158,8 @@ class Library:
             return
         if self._index.count() == self._vectors.count():
             return
+        if self._index.ids() - self._vectors.ids():  # left over from a database that is gone
+            self._index.clear()
         lacking = sorted(self._vectors.ids() - self._index.ids())
         for start in range(0, len(lacking), 1000):
             ids = lacking[start : start + 1000]
@@ -167,27 +169,28 @@ class Library:
 
     def search(self, query: str, k: int = 10) -> list[Hit]:
         """The k papers nearest to the query, best first."""
-        best: dict[str, tuple[Match, StoredChunk]] = {}  # paper id -> its best passage
+        best: dict[str, Match] = {}  # paper id -> its best passage
         n = max(_CANDIDATES, 5 * k)
         while True:
             ranked = self._ranked(query, n)
-            for match, chunk in ranked:
-                best.setdefault(chunk.paper_id, (match, chunk))
+            for match in ranked:
+                best.setdefault(paper_of(match.id), match)
             if len(best) >= k or len(ranked) < n:
                 break
             best, n = {}, 4 * n  # many passages of few papers: look further down
-        best = dict(list(best.items())[:k])
-        snippets = self._store.lexical.snippets(query, [chunk.id for _, chunk in best.values()])
+        matches = list(best.values())[:k]
+        ids = [match.id for match in matches]
+        chunks, snippets = self._store.chunks(ids), self._store.lexical.snippets(query, ids)
         hits = []
-        for paper_id, (match, chunk) in best.items():
-            paper = self._store.get(paper_id)
-            snippet = snippets.get(chunk.id) or Snippet(text=_opening(chunk.text), spans=())
+        for match in matches:
+            chunk = chunks[match.id]
+            snippet = snippets.get(match.id) or Snippet(text=_opening(chunk.text), spans=())
             hits.append(
                 Hit(
-                    id=paper_id,
-                    title=paper.title,
+                    id=chunk.paper_id,
+                    title=chunk.title,
                     score=match.score,
-                    year=paper.year,
+                    year=self._store.get(chunk.paper_id).year,
                     snippet=snippet.text,
                     spans=snippet.spans,
                     page=chunk.page,
@@ -197,8 +200,11 @@ class Library:
 
     def passages(self, query: str, k: int = 5) -> list[Passage]:
         """The k passages nearest to the query, best first, to be quoted verbatim."""
+        matches = self._ranked(query, max(_CANDIDATES, k))[:k]
+        chunks = self._store.chunks([match.id for match in matches])
         found = []
-        for match, chunk in self._ranked(query, max(_CANDIDATES, k))[:k]:
+        for match in matches:
+            chunk = chunks[match.id]
             paper = self._store.get(chunk.paper_id)
             found.append(
                 Passage(
@@ -220,7 +226,7 @@ class Library:
         self._sync()
         return self._index.query(self._embedder.embed([query])[0], k)
 
-    def _ranked(self, query: str, n: int) -> list[tuple[Match, StoredChunk]]:
+    def _ranked(self, query: str, n: int) -> list[Match]:
         """Up to 2n passages by words and by meaning, best first.
 
         Scores of both are normalised and added: this beat reciprocal ranks on abstracts (docs/papers.md).
@@ -230,9 +236,7 @@ class Library:
         rankings: list[Sequence[Match]] = [self._store.lexical.query(query, n)]
         if self._embedder is not None:
             rankings.append(self.nearest(query, n))
-        fused = fuse(rankings, 2 * n)
-        chunks = self._store.chunks([match.id for match in fused])
-        return [(match, chunks[match.id]) for match in fused if match.id in chunks]
+        return fuse(rankings, 2 * n)
 
     # ------------------------------------------------------------------ looking
 

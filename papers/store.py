@@ -85,6 +85,11 @@ class StoredChunk:
     text: str  # verbatim but for white space
 
 
+def paper_of(chunk_id: str) -> str:
+    """The id of the paper that a passage belongs to."""
+    return chunk_id.rpartition("#")[0]
+
+
 class Store:
     """Papers in, papers out. Every `add` is one transaction, so that a kill leaves whole batches only."""
 

@@ -69,6 +69,7 @@ class Team:
     proposer: OptimizerProposer
     reviewer: RuleReviewer
     reader: LiteratureReader
+    library: Library
     analyst: Analyst
     kernel: JupyterKernel
     observer: Observer
@@ -90,6 +91,7 @@ class Team:
         return await self.reviewer.review(proposal, context)
 
     async def read(self, factors: Sequence[str]) -> None:
+        await asyncio.to_thread(self.library.embed)
         await self.reader.read(factors)
 
     async def analyse(self, report: WaveReport) -> str:
@@ -126,6 +128,7 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
         manager = stack.enter_context(closing(LeaseManager(home.leases, SystemClock())))
         manager.register(slots, _tiers(choice.settings))
         say(f"session {choice.name}: task {choice.task.name} on {_described(slots)}")
+        await _end_orphans(home, manager, choice.name)
         folder = home.session(choice.name)
         executor = LocalExecutor(folder / "trials", data_folder())
         await executor.prepare(choice.task, say)
@@ -224,6 +227,7 @@ def _session(choice: Choice, premises: Premises, say: Say) -> Session:
         proposer=OptimizerProposer(notebook, wave_size=choice.settings.waves.size),
         reviewer=RuleReviewer(notebook),
         reader=LiteratureReader(notebook, premises.library, session=choice.name, task=task, clock=clock),
+        library=premises.library,
         analyst=Analyst(notebook, kernel, clock=clock),
         kernel=kernel,
         observer=observer,
@@ -270,6 +274,14 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "session"
 
 
+async def _end_orphans(home: Home, manager: LeaseManager, session: str) -> None:
+    """End what other sessions of the home left running when they died, and take their slots back."""
+    for lease in manager.live():
+        if lease.session != session:
+            await LocalExecutor(home.session(lease.session) / "trials", data_folder()).cancel(lease.request_id)
+            manager.reclaim(lease.token)
+
+
 def _owned_notebook(home: Home) -> Notebook:
     return Notebook.open(home.notebook, embedder=MiniLM())
 
@@ -291,7 +303,7 @@ def open_library(home: Home) -> Library:
 def owned_library(home: Home) -> Library:
     """The library of this process alone, to add to it; the starter corpus is in it."""
     library = Library.open(home.papers, embedder=MiniLM())
-    library.add([STARTER])
+    library.add([STARTER], embed=False)  # searched by words at once, by meaning when somebody embeds
     return library
 
 

@@ -103,19 +103,12 @@ class Narrator:
 
     def _moved(self, event: Event) -> list[str]:
         experiment = self._state.experiments[event.experiment or ""]
-        name, why = self._short(experiment.id), "; ".join(event.data["reasons"])
-        match Move(event.data["move"]):
-            case Move.REJECT:
-                return [f"{name} rejected: {why}"]
-            case Move.PROMOTE:
-                return [f"{name} promoted: {why}"]
-            case Move.CONFIRM:
-                return [f"{name} CONFIRMED: {why} — {experiment.hypothesis}", self._best()]
-            case Move.REFUTE:
-                return [f"{name} refuted: {why}"]
-            case Move.REBASE | Move.WITHDRAW:
-                return [f"{name} {event.data['move']}: {why}"]
-        return []
+        name = self._short(experiment.id)
+        why = "; ".join(event.data["reasons"]).replace(f"{self._state.session}-", "")
+        move = Move(event.data["move"])
+        if move is Move.CONFIRM:
+            return [f"{name} CONFIRMED: {why} — {experiment.hypothesis}", self._best()]
+        return [_MOVES[move].format(name=name, why=why)] if move in _MOVES else []
 
     def _trial_ended(self, event: Event) -> list[str]:
         experiment = self._state.experiments[event.experiment or ""]
@@ -170,6 +163,14 @@ def progress_line(status: Json, seconds_left: float | None, *, waiting: int) -> 
         parts.append(f"{duration(seconds_left)} left")
     return " · ".join(parts)
 
+
+_MOVES = {
+    Move.REJECT: "{name} rejected: {why}",
+    Move.PROMOTE: "{name} promoted: {why}",
+    Move.REFUTE: "{name} refuted: {why}",
+    Move.REBASE: "{name} {why}",
+    Move.WITHDRAW: "{name} withdrawn: {why}",
+}
 
 _TELL: Mapping[Kind, Callable[[Narrator, Event], list[str]]] = {
     Kind.RUN_STARTED: Narrator._run_started,

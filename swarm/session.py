@@ -187,7 +187,7 @@ class Session:
         await self._crew.desk.call(manager.heartbeat, [lease.token for lease in running])
         for lease in held:
             if lease not in running:
-                await self._crew.desk.release(lease.token)
+                await self._crew.desk.reclaim(lease.token)  # nothing was started under it
         if self._run > 1:
             self._crew.say(
                 f"resumed: {len(self._state.experiments)} experiments on record, {len(running)} trials re-attached, "

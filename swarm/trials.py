@@ -32,6 +32,7 @@ class Leases(Protocol):
     async def acquire(self, request_id: str, *, session: str, tier: str, holder: str, bid: float) -> Lease: ...
     async def validate(self, token: int) -> None: ...
     async def release(self, token: int) -> None: ...
+    async def reclaim(self, token: int) -> None: ...
 
 
 class Draining(SwarmError):
@@ -200,7 +201,7 @@ class Trials:
         try:
             await self._leases.release(trial.token)
         except StaleToken:
-            await self._journal.wake()  # whoever reclaimed the slot has freed it; the refusal is on record
+            await self._leases.reclaim(trial.token)  # the trial is over: an expired lease may give its slot back
         ended = self._known(trial.experiment, trial.id)
         assert ended is not None
         if ended.completed and ended.ended_at is not None:

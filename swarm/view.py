@@ -34,20 +34,19 @@ class View:
         session: str | None = None,
         *,
         phase: Callable[[], str] = lambda: "",
-        limits: Limits | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Open the session named, or the newest one.
 
-        ``phase`` says what the running session is doing; ``limits`` are those in force where they are not those
-        that the session was opened with. Raises InputError when there is no such session, HomeTooNew.
+        ``phase`` says what the running session is doing. Raises InputError when there is no such session, HomeTooNew.
         """
         self._clock = clock or SystemClock()
         self._ledger = Ledger(home.ledger)
         self._leases = LeaseManager(home.leases, self._clock)
+        self.home = home.root
         self._notebook_folder = home.notebook
         self._notebook: Notebook | None = None
-        self._limits = limits
+        self._limits: Limits | None = None
         self._promoted: set[str] = set()
         self._lasted: dict[str, deque[float]] = {}  # tier -> seconds its last trials took
         self.phase = phase
@@ -81,6 +80,8 @@ class View:
         return self
 
     def _note(self, event: Event) -> None:
+        if event.kind is Kind.RUN_STARTED and "limits" in event.data:
+            self._limits = Limits.model_validate(event.data["limits"])
         if event.kind is Kind.MOVED and event.data["move"] == Move.PROMOTE and event.experiment:
             self._promoted.add(event.experiment)
         if event.kind is Kind.TRIAL_ENDED and event.data["value"] is not None and event.experiment:
@@ -141,6 +142,7 @@ class View:
 
     @property
     def limits(self) -> Limits:
+        """Those of the newest run, else those that the session was opened with."""
         if self._limits is None:
             self._limits = Settings.model_validate_json(self.state.opened["settings"]).limits
         return self._limits

@@ -1,6 +1,6 @@
-"""Figures and ids in words for people. What comes from files, models and papers is made harmless for a terminal. Pure."""
+"""Figures and ids in words for people; foreign text is made harmless for a terminal. Pure."""
 
-from swarm.status import Json
+from typing import Any
 
 
 def plain(text: str) -> str:
@@ -34,7 +34,7 @@ def score(value: float | None, ci95: list[float] | None = None) -> str:
     return f"{value:.4f}" + (f" [{ci95[0]:.4f}, {ci95[1]:.4f}]" if ci95 else "")
 
 
-def improvement(incumbent: Json) -> str:
+def improvement(incumbent: dict[str, Any]) -> str:
     """How much better than the baseline an incumbent is, with its interval."""
     percent, bounds = incumbent["improvement_percent"], incumbent["improvement_ci95"]
     if not percent:

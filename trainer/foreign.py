@@ -29,16 +29,7 @@ class ForeignTrial(Trial):
         environment["UV_PROJECT_ENVIRONMENT"] = str(self.task.folder / ".venv")  # `uv run` finds the task's own
         if self.data is not None:
             environment["NIGHTSWARM_DATA"] = str(self.data.resolve())
-        process = subprocess.Popen(
-            self.command(),
-            cwd=self.scratch,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self.log_write,
-            stderr=self.log_write,
-            start_new_session=True,
-            preexec_fn=self.before_exec,  # noqa: PLW1509 - the harness has one thread
-        )
+        process = self.spawn(environment)
         self.watch({}, lambda: process.poll() is not None)
         if process.returncode != 0:
             raise self.end_from_status(process.returncode)
@@ -50,6 +41,23 @@ class ForeignTrial(Trial):
         for name in STEP_NAMES:
             self.meter.steps = int(self.extra.get(name, self.meter.steps))
         return self.metric(), None
+
+    def spawn(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start the command in a session of its own. Raises Ended where it is not there."""
+        try:
+            return subprocess.Popen(
+                self.command(),
+                cwd=self.scratch,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self.log_write,
+                stderr=self.log_write,
+                start_new_session=True,
+                preexec_fn=self.before_exec,  # noqa: PLW1509 - the harness has one thread
+            )
+        except OSError as error:
+            what = f"cannot run {self.task.command[0]}: {error.strerror}"
+            raise Ended(Outcome.CRASHED, f"{what}; install it, or correct `command` in task.toml") from None
 
     def metric(self) -> float:
         """The last value the task printed for its metric. Raises Ended where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -36,17 +37,25 @@ class JudgedTrial(Trial):
         if self.data is None:
             raise TaskError(f"task '{self.task.name}' is judged and needs data; give `data_dir` in the spec")
         self.answers: list[dict[str, Any]] = []  # what the judge said and nobody has taken yet
-        self.curve = (self.folder / CURVE).open("w", encoding="utf-8", buffering=1)
         self.curve_left = CURVE_LINES
         self.judge_log = self.work / "judge.log"
+        with (self.folder / CURVE).open("w", encoding="utf-8", buffering=1) as self.curve:
+            try:
+                candidate_file = self.start_judge()
+                self.train(candidate_file)
+                return self.score()
+            except ConnectionError:
+                raise self.judge_failed("it ended") from None
+
+    def start_judge(self) -> int:
+        """Start the judge's process and wait until it can fork; returns its number of the candidate's open file."""
         self.candidate, theirs = Wire.pair()
         self.judge, judge_end = Wire.pair()
-        passed = (judge_end.fileno(), theirs.fileno(), self.log_write)
         with self.judge_log.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "trainer.judge", str(judge_end.fileno())],
                 env=self.environment(self.work),
-                pass_fds=passed,
+                pass_fds=(judge_end.fileno(), theirs.fileno(), self.log_write),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -55,15 +64,17 @@ class JudgedTrial(Trial):
         self.family.excluded.add(process.pid)
         candidate_file = theirs.fileno()
         judge_end.close()
-        self.await_answer("torch")
-        started = time.monotonic()
-        self.train(candidate_file)
         theirs.close()
-        self.extra["start_seconds"] = started - self.born
-        judging = time.monotonic()
-        metric, holdout = self.score()
-        self.extra["judge_seconds"] = time.monotonic() - judging
-        return metric, holdout
+        self.await_answer("torch")
+        self.extra["start_seconds"] = time.monotonic() - self.born
+        return candidate_file
+
+    def judge_failed(self, why: str) -> Ended:
+        """The end of a trial whose judge broke: never a score, and no fault of the candidate's."""
+        if self.cancelled:
+            return Ended(Outcome.PREEMPTED, "cancelled by SIGTERM")
+        lines = self.judge_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return Ended(Outcome.CRASHED, f"the judge itself failed, not the candidate: {lines[-1] if lines else why}")
 
     # -- training -------------------------------------------------------------------------------------
 
@@ -104,12 +115,12 @@ class JudgedTrial(Trial):
 
     def hear(self, message: dict[str, Any]) -> None:
         """What the candidate says: ready, a step, or that its weights are there."""
-        if "ready" in message:
+        if "ready" in message and self.meter.ready_at is None:
             self.meter.ready()
+            self.extra["warm_up_seconds"] = self.meter.cpu
             assert self.data is not None
-            tokens = os.open(self.data / "train.bin", os.O_RDONLY)
-            self.candidate.send({"go": True}, file=tokens)
-            os.close(tokens)
+            with (self.data / "train.bin").open("rb") as tokens:
+                self.reply({"go": True}, tokens.fileno())
         elif "step" in message:
             step, loss = int(message["step"]), float(message["loss"])
             self.meter.steps = max(self.meter.steps, step)
@@ -123,7 +134,12 @@ class JudgedTrial(Trial):
             self.meter.saved()
             self.take_weights()
             self.taken_at = time.monotonic()
-            self.candidate.send({"taken": True})
+            self.reply({"taken": True})
+
+    def reply(self, message: dict[str, Any], file: int | None = None) -> None:
+        """Answer the candidate, which may be gone: its end is heard of otherwise."""
+        with contextlib.suppress(OSError):
+            self.candidate.send(message, file)
 
     def take_weights(self) -> None:
         """Copy the saved file out of the candidate's reach: what it does later changes nothing."""
@@ -143,7 +159,8 @@ class JudgedTrial(Trial):
     # -- judging --------------------------------------------------------------------------------------
 
     def score(self) -> tuple[float, float | None]:
-        """Have the judge score the weights. Raises Ended."""
+        """Have the judge score the weights: the metric, and the holdout's where asked for. Raises Ended."""
+        started = time.monotonic()
         assert self.data is not None
         meta = json.loads((self.data / "meta.json").read_text(encoding="utf-8"))
         request = {
@@ -164,6 +181,7 @@ class JudgedTrial(Trial):
         }.get(answer["verdict"])
         if outcome is not None:
             raise Ended(outcome, "while being judged: " + answer["message"])
+        self.extra["judge_seconds"] = time.monotonic() - started
         scores = answer["scores"]
         if not all(math.isfinite(value) for value in scores.values()):
             raise Ended(Outcome.REJECTED_BY_JUDGE, "its score is not finite")
@@ -172,20 +190,16 @@ class JudgedTrial(Trial):
     # -- talking with the judge -----------------------------------------------------------------------
 
     def await_answer(self, word: str, seconds: float = 120.0) -> dict[str, Any]:
-        """The judge's next answer, which must have `word`. Raises Ended where there is none."""
+        """The judge's next answer, which must have `word`. Raises Ended where there is none in time."""
         deadline = time.monotonic() + seconds
-        try:
-            self.watch({self.judge: self.answers.append}, lambda: bool(self.answers) or time.monotonic() > deadline)
-        except ConnectionError:
-            lines = self.judge_log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            why = lines[-1] if lines else "no word of why"
-            raise Ended(Outcome.CRASHED, f"the judge itself failed, not the candidate: {why}") from None
+        self.watch({self.judge: self.answers.append}, lambda: bool(self.answers) or time.monotonic() > deadline)
         return self.take_answer(word)
 
     def take_answer(self, word: str) -> dict[str, Any]:
+        """The oldest answer that nobody has taken, which must have `word`. Raises Ended."""
         if not self.answers:
-            raise Ended(Outcome.TIMED_OUT, "scoring the model took too long")
+            raise Ended(Outcome.TIMED_OUT, f"no `{word}` from the judge in time")
         answer = self.answers.pop(0)
         if word not in answer:
-            raise Ended(Outcome.CRASHED, f"the judge itself failed, not the candidate: unexpected answer {answer}")
+            raise self.judge_failed(f"unexpected answer {answer}")
         return answer

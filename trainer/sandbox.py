@@ -100,7 +100,7 @@ def probe() -> Probe:
     if sys.platform == "linux":
         if _succeeds(me):
             return Probe(method="namespaces", kind=Sandbox.FULL, remedy="")
-        bwrap = shutil.which("bwrap")
+        bwrap = find_bubblewrap()
         if bwrap and _succeeds([bwrap, "--unshare-all", "--ro-bind", "/", "/", "true"]):
             return Probe(method="bubblewrap", kind=Sandbox.FULL, remedy="")
         remedy = "install bubblewrap, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
@@ -120,6 +120,11 @@ def python_paths() -> tuple[str, ...]:
     return tuple(sorted(str(Path(p).resolve()) for p in paths))
 
 
+def find_bubblewrap() -> str | None:
+    """Where the system's own bwrap is; nobody else's is trusted."""
+    return shutil.which("bwrap", path="/usr/bin:/usr/local/bin:/bin")
+
+
 def package_paths(package: str) -> tuple[str, ...]:
     """Folders of an installed package, found without importing it; empty where it is not installed."""
     spec = find_spec(package)
@@ -129,7 +134,7 @@ def package_paths(package: str) -> tuple[str, ...]:
 
 def bubblewrap_argv(layout: Layout, command: Sequence[str]) -> list[str]:
     """The command line that runs `command` in `layout` under bubblewrap."""
-    argv = ["bwrap", "--unshare-all", "--die-with-parent", "--proc", "/proc", "--dev", "/dev"]
+    argv = [find_bubblewrap() or "bwrap", "--unshare-all", "--die-with-parent", "--proc", "/proc", "--dev", "/dev"]
     argv += ["--tmpfs", "/tmp"]  # noqa: S108 - a fresh one, inside the sandbox
     for path in (*SYSTEM_PATHS, *layout.readable):
         argv += ["--ro-bind-try", path, path]
@@ -303,7 +308,10 @@ def main(argv: Sequence[str]) -> NoReturn:
     if dashes != "--" or not command:
         raise SystemExit("usage: sandbox.py LAYOUT_JSON -- COMMAND...")
     enter(Layout.from_json(layout))
-    os.execvp(command[0], command)  # noqa: S606 - a list of arguments, on purpose without a shell
+    try:
+        os.execvp(command[0], command)  # noqa: S606 - a list of arguments, on purpose without a shell
+    except OSError as error:
+        sys.exit(f"cannot run {command[0]}: {error.strerror}; install it, or correct `command` in task.toml")
 
 
 if __name__ == "__main__":

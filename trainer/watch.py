@@ -116,7 +116,8 @@ class Meter:
     def ready(self) -> None:
         """The candidate says that its warm-up is over."""
         if self.ready_at is None:
-            self.ready_at = (self.family.sample().cpu_seconds, time.monotonic() - self.born)
+            self.cpu = self.family.sample().cpu_seconds
+            self.ready_at = (self.cpu, time.monotonic() - self.born)
 
     def saved(self) -> None:
         """The weights are taken: what comes after is not charged."""

@@ -63,8 +63,13 @@ def start(job: Job) -> int:
     command = [sys.executable, "-m", "trainer.worker", json.dumps(asdict(job))]
     if job.method == "bubblewrap":
         command = sandbox.bubblewrap_argv(job.layout, command)
-    environment = {**job.environment, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    return subprocess.Popen(command, env=environment, pass_fds=keep, start_new_session=True).pid
+    return subprocess.Popen(
+        command,
+        env=job.environment,
+        pass_fds=keep,
+        start_new_session=True,
+        preexec_fn=sandbox.die_with_parent,  # noqa: PLW1509 - the judge has one thread
+    ).pid
 
 
 def _become(job: Job, keep: list[int]) -> NoReturn:

@@ -21,7 +21,7 @@ from swarm.errors import KernelDied
 from swarm.ports import CellResult
 
 if TYPE_CHECKING:
-    from jupyter_client.asynchronous import AsyncKernelClient
+    from jupyter_client.asynchronous.client import AsyncKernelClient
     from jupyter_client.manager import AsyncKernelManager
 
 _START_SECONDS = 60.0  # a cold start under load; seldom more than two seconds

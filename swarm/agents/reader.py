@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from notebook_store.entry import Citation, Entry, Kind
 from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
-from papers.library import Library, Passage
+from papers.library import Library
+from papers.results import Passage
 from swarm.agents.graph import run_role
 from swarm.agents.roles import READER, write_as
 from swarm.ports import Clock
@@ -22,6 +23,8 @@ _CLAIMS = 3  # a factor: more would bury the others
 _PASSAGES = 8  # looked at for a factor
 _QUOTE_CHARACTERS = 400  # a sentence or two
 _SENTENCE = re.compile(r"[^.!?]*(?:[.!?](?!\s|$)[^.!?]*)*[.!?]?(?=\s|$)")  # a point inside 0.95 ends nothing
+
+_COMMON = frozenset({"learni", "rate", "size", "number", "model", "functi"})  # stems that tell no constant apart
 
 # What papers call what scripts abbreviate.
 _WORDS: Mapping[str, str] = {
@@ -155,13 +158,19 @@ class _Work:
 
 
 def best_quote(text: str, query: str) -> str | None:
-    """The statement in ``text`` that shares most words with the query; None where none shares more than half."""
+    """The statement in ``text`` that shares most words with the query; None where none shares more than half of
+    them, or none but words that go with every constant.
+    """
     wanted = _stems(query)
+    telling = wanted - _COMMON
     best, most = None, len(wanted) // 2
     for match in _SENTENCE.finditer(text):
         sentence = match.group().strip()[:_QUOTE_CHARACTERS].strip()
-        shared = len(wanted & _stems(sentence))
-        if shared > most and not sentence.endswith("?"):  # a question claims nothing
+        found = _stems(sentence)
+        shared = len(wanted & found)
+        if (
+            shared > most and (telling & found or not telling) and not sentence.endswith("?")
+        ):  # a question claims nothing
             best, most = sentence, shared
     return best
 

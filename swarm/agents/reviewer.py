@@ -22,11 +22,10 @@ from trainer.contract import Outcome, Range
 
 # Ways out of a trial's sandbox, or round its judge, that no training script needs.
 _MODULES = frozenset(
-    ("asyncio", "cffi", "code", "codeop", "ctypes", "ftplib", "http", "importlib", "multiprocessing", "pty")
-    + ("requests", "runpy", "socket", "socketserver", "ssl", "subprocess", "telnetlib", "urllib", "webbrowser")
+    {"ctypes", "http", "importlib", "multiprocessing", "pty", "requests", "runpy", "socket", "subprocess", "urllib"}
 )
 _CALLS = frozenset({"eval", "exec", "compile", "__import__", "breakpoint"})
-_OS_CALLS = ("system", "popen", "exec", "spawn", "posix_spawn", "fork", "kill", "setuid", "chroot")
+_OS_CALLS = tuple(f"os.{name}" for name in ("system", "popen", "exec", "spawn", "posix_spawn", "fork", "kill"))
 _PLACES = ("holdout", "judge", "harness", "/proc/", "task.toml")  # what a candidate has no business to name
 
 _NEAR = 0.15  # of a range: closer configurations are shown as near
@@ -119,21 +118,24 @@ def find_faults(proposal: Proposal, context: ReviewContext) -> Iterator[str]:
 def escapes(source: str) -> set[str]:
     """What a file does that a trial must not, one phrase each. A first fence: the sandbox is the wall."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings say, not do
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            names = [f"{module}{alias.name}" for alias in node.names]
             found |= {f"it imports {name}" for name in names if name.split(".")[0] in _MODULES}
             found |= {f"it imports {name}" for name in names if any(place in name for place in _PLACES)}
-            if isinstance(node, ast.ImportFrom) and node.module == "os":
-                found |= {f"it imports os.{a.name}" for a in node.names if a.name.startswith(_OS_CALLS)}
+            found |= {f"it imports {name}" for name in names if name.startswith(_OS_CALLS)}
         elif isinstance(node, ast.Name) and node.id in _CALLS:
             found.add(f"it uses {node.id}")
         elif isinstance(node, ast.Attribute):
-            if node.attr.startswith(_OS_CALLS) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            if f"{owner}.{node.attr}".startswith(_OS_CALLS):
                 found.add(f"it uses os.{node.attr}")
-            if node.attr.startswith("__") and node.attr in {"__subclasses__", "__globals__", "__builtins__"}:
+            if node.attr in {"__subclasses__", "__globals__", "__builtins__"}:
                 found.add(f"it reaches for {node.attr}")
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value:
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             found |= {f"it names '{place}'" for place in _PLACES if place in node.value.lower()}
     return found
 

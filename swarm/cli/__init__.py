@@ -4,9 +4,56 @@ from typing import Annotated
 
 import typer
 
-import swarm
+from swarm import __version__
 from swarm.cli import experiments, live, machine, notebook, papers, sessions, tasks
-from swarm.cli.options import InHome, Root
-from swarm.home_default import DEFAULT
+from swarm.cli.options import HOME, InHome, SwarmGroup
 
-__all__ = ["app", "main"]
+app = typer.Typer(
+    name="swarm",
+    cls=SwarmGroup,
+    help="A swarm of specialist agents that improves a training script overnight, each gain confirmed like for like.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"nightswarm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    home: InHome = HOME,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del home, version  # taken up by their callbacks
+
+
+for command in (
+    live.start,
+    sessions.status,
+    live.watch,
+    sessions.stop,
+    sessions.pause,
+    sessions.resume,
+    experiments.best,
+    experiments.experiments,
+    experiments.experiment,
+    sessions.leases,
+):
+    app.command()(command)
+app.add_typer(notebook.app, name="notebook")
+app.add_typer(papers.app, name="papers")
+app.add_typer(tasks.app, name="task")
+app.command()(machine.doctor)
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -28,7 +28,7 @@ def best(
     as_json: AsJson = False,
     home: InHome = HOME,
 ) -> None:
-    """Show the incumbent: its score with interval, its diff from the start, the trials behind it."""
+    """Show the best candidate: score, diff and trials."""
     from swarm.home import Home
     from swarm.view import View
 
@@ -96,7 +96,7 @@ def experiments(session: SessionName = None, as_json: AsJson = False, home: InHo
     from swarm.wording import short
 
     with View(Home(home, create=False), session) as view:
-        found = [_summary(view, experiment) for experiment in view.refresh().state.experiments.values()]
+        found = [_summary(one) for one in view.refresh().state.experiments.values()]
         if as_json:
             print_json(found)
             return
@@ -123,13 +123,14 @@ def _headline(trials: list[dict[str, Any]]) -> str:
 
 
 def experiment(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Id of an experiment; of the newest session, e012 will do.")],
+    name: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of an experiment; of the newest session, e012 will do.")
+    ],
     as_json: AsJson = False,
     home: InHome = HOME,
 ) -> None:
-    """Show one experiment with everything that happened to it, in order."""
+    """Show one experiment and all that happened to it."""
     from swarm.home import Home
-    from swarm.view import View
 
     place = Home(home, create=False)
     with _view_of(place, name) as view:
@@ -162,7 +163,7 @@ def _found(view: "View", name: str) -> "Experiment":
 
 def _whole(place: "Home", view: "View", one: "Experiment", history: list[dict[str, Any]]) -> dict[str, Any]:
     parent = next((e.id for e in view.state.experiments.values() if e.candidate == one.parent), one.parent)
-    return _summary(view, one) | {
+    return _summary(one) | {
         "session": view.state.session,
         "wave": one.wave,
         "changes": dict(one.changes),
@@ -210,12 +211,33 @@ def _told(event: dict[str, Any]) -> list[str]:
             numbers = ", ".join(
                 f"{name} {_number(value)}" for name, value in (data["verdict"] or {}).items() if name != "tier"
             )
-            return [data["move"], *(f"  {reason}" for reason in data["reasons"]), *([f"  {numbers}"] if numbers else [])]
+            return [
+                data["move"],
+                *(f"  {reason}" for reason in data["reasons"]),
+                *([f"  {numbers}"] if numbers else []),
+            ]
         case "trial-started":
             return [f"trial {event['key']} started on {data['slot']}"]
         case _:
             value = "no score" if data["value"] is None else f"{data['value']:.4f}"
             return [f"trial {event['key']} ended: {data['outcome']}, {value} {data['message']}"]
+
+
+_MOVES = {
+    "approve": "approved",
+    "reject": "rejected",
+    "screen": "screening begins",
+    "retest": "undecided: screened again",
+    "prune": "pruned",
+    "promote": "promoted",
+    "keep": "still looks better than the new incumbent",
+    "validate": "validation begins",
+    "confirm": "confirmed",
+    "refute": "refuted",
+    "crash": "crashed",
+    "rebase": "put on top of the new incumbent",
+    "withdraw": "withdrawn",
+}
 
 
 def _number(value: object) -> str:
@@ -237,7 +259,7 @@ def _print_trials(trials: list[dict[str, Any]]) -> None:
     )
 
 
-def _summary(view: "View", one: "Experiment") -> dict[str, Any]:
+def _summary(one: "Experiment") -> dict[str, Any]:
     return {
         "id": one.id,
         "status": one.status,

@@ -32,7 +32,9 @@ InHome = Annotated[
         help="Folder that keeps everything; before or after the command.",
     ),
 ]
-SessionName = Annotated[str | None, typer.Argument(metavar="[SESSION]", help="Name of a session; the newest if left out.")]
+SessionName = Annotated[
+    str | None, typer.Argument(metavar="[SESSION]", help="Name of a session; the newest if left out.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -1,6 +1,7 @@
 """How commands print: JSON for scripts, aligned columns for people. Nothing printed is read as markup."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -8,31 +9,23 @@ from typing import Any
 
 from swarm.wording import plain
 
-PIPE_COLUMNS = 200  # width of a table that goes to a file or a pipe
-
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Columns under their names; what does not fit the terminal is cut. ``empty`` is said when there is no row."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*(Text(plain("" if cell is None else str(cell))) for cell in row))
-    if not table.row_count:
+    """Columns under their names; a terminal cuts the last one at its edge. ``empty`` is said when there is no row."""
+    cells = [[plain("" if cell is None else str(cell)) for cell in row] for row in rows]
+    if not cells:
         print(empty)
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_COLUMNS)
-    console.print(table)
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)][:-1]
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for row in (columns, *cells):
+        padded = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)]
+        line = "  ".join([*padded, row[-1]]).rstrip()
+        print(line if edge is None or len(line) <= edge else line[: edge - 1] + "…")
 
 
 def print_diff(diff: str) -> None:

@@ -2,12 +2,15 @@
 
 import time
 from contextlib import closing
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from swarm.cli.options import HOME, AsJson, InHome, SessionName
 from swarm.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from swarm.leases.lease import SlotState, Waiting
 
 
 def status(session: SessionName = None, as_json: AsJson = False, home: InHome = HOME) -> None:
@@ -38,7 +41,9 @@ def _print_status(found: dict[str, Any], metric: str) -> None:
     if found["noise"]:
         print("noise sd     " + ", ".join(f"{plain(tier)} {sd:.4f}" for tier, sd in found["noise"].items()))
     print(f"experiments  {fates(found['counts'])}")
-    print(f"slots        {found['gpu_hours']:.2f} slot-hours, ${found['dollars']:.2f}, busy {share(found['occupancy'])}")
+    print(
+        f"slots        {found['gpu_hours']:.2f} slot-hours, ${found['dollars']:.2f}, busy {share(found['occupancy'])}"
+    )
 
 
 def stop(
@@ -46,12 +51,14 @@ def stop(
     now: Annotated[bool, typer.Option("--now", help="End running trials too; they run again when resumed.")] = False,
     home: InHome = HOME,
 ) -> None:
-    """End a running session: running trials finish, no new ones start."""
-    _wish(home, session, "stop-now" if now else "stop", "stops now" if now else "stops when its running trials have ended")
+    """End a running session once its running trials have ended."""
+    _wish(
+        home, session, "stop-now" if now else "stop", "stops now" if now else "stops when its running trials have ended"
+    )
 
 
 def pause(session: SessionName = None, home: InHome = HOME) -> None:
-    """Let a running session start no new trials until it is resumed."""
+    """Keep a running session from starting new trials."""
     _wish(home, session, "pause", "starts no new trials; `swarm resume` lets it go on")
 
 
@@ -77,66 +84,59 @@ def _wish(home: Any, session: str | None, wish: str, told: str) -> None:
 
 
 def leases(as_json: AsJson = False, home: InHome = HOME) -> None:
-    """Show the slots, who holds them, and who waits for one."""
+    """Show the slots, who holds them and who waits for one."""
     from swarm.home import Home
     from swarm.leases.manager import LeaseManager
     from swarm.ports import SystemClock
 
     clock = SystemClock()
     with closing(LeaseManager(Home(home, create=False).leases, clock)) as manager:
-        slots, queue = manager.slots(), manager.queue()
-    now = clock.now()
-    shown = {
-        "slots": [
-            {
-                "slot": state.slot.name,
-                "accelerator": state.slot.accelerator,
-                "offered": state.offered,
-                "session": state.lease and state.lease.session,
-                "holder": state.lease and state.lease.holder,
-                "tier": state.lease and state.lease.tier,
-                "trial": state.lease and state.lease.request_id,
-                "held_seconds": state.lease and now - state.lease.granted_at,
-                "expires_in_seconds": state.lease and state.lease.expires_at - now,
-            }
-            for state in slots
-        ],
-        "queue": [
-            {
-                "trial": waiting.request_id,
-                "session": waiting.session,
-                "holder": waiting.holder,
-                "tier": waiting.tier,
-                "bid": waiting.bid,
-                "waited_seconds": waiting.waited,
-            }
-            for waiting in queue
-        ],
-    }
+        slots = [_slot(state, clock.now()) for state in manager.slots()]
+        queue = [_waiting(waiting) for waiting in manager.queue()]
     if as_json:
-        print_json(shown)
+        print_json({"slots": slots, "queue": queue})
         return
     print_table(
         ("slot", "accelerator", "trial", "tier", "holder", "held"),
         [
-            (
-                slot["slot"],
-                slot["accelerator"],
-                slot["trial"] or "free",
-                slot["tier"],
-                slot["holder"],
-                None if slot["held_seconds"] is None else f"{slot['held_seconds']:.0f} s",
-            )
-            for slot in shown["slots"]
+            (s["slot"], s["accelerator"], s["trial"] or "free", s["tier"], s["holder"], _seconds(s["held_seconds"]))
+            for s in slots
         ],
         empty="no slots are registered yet; `swarm start` registers those of this machine",
     )
     print()
     print_table(
         ("waits for a slot", "tier", "holder", "bid", "waited"),
-        [
-            (one["trial"], one["tier"], one["holder"], f"{one['bid']:+.4f}", f"{one['waited_seconds']:.0f} s")
-            for one in shown["queue"]
-        ],
+        [(w["trial"], w["tier"], w["holder"], f"{w['bid']:+.4f}", _seconds(w["waited_seconds"])) for w in queue],
         empty="nobody waits for a slot",
     )
+
+
+def _slot(state: "SlotState", now: float) -> dict[str, Any]:
+    lease = state.lease
+    return {
+        "slot": state.slot.name,
+        "accelerator": state.slot.accelerator,
+        "offered": state.offered,
+        "session": lease and lease.session,
+        "holder": lease and lease.holder,
+        "tier": lease and lease.tier,
+        "trial": lease and lease.request_id,
+        "held_seconds": lease and now - lease.granted_at,
+        "expires_in_seconds": lease and lease.expires_at - now,
+    }
+
+
+def _waiting(waiting: "Waiting") -> dict[str, Any]:
+    return {
+        "trial": waiting.request_id,
+        "session": waiting.session,
+        "holder": waiting.holder,
+        "tier": waiting.tier,
+        "bid": waiting.bid,
+        "waited_seconds": waiting.waited,
+    }
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.0f} s"

@@ -163,10 +163,12 @@ def trends(configurations: Sequence[Mapping[str, Knob]], gains: Sequence[Gain], 
 
 def _scale(values: Sequence[Knob]) -> tuple[Knob, Knob, list[float]] | None:
     """Lowest and highest of the values and all of them coded on [-1, 1]; None where there is no such scale."""
-    distinct = sorted(set(values), key=lambda value: (str(type(value)), value if not isinstance(value, str) else 0))
+    distinct = sorted(set(values), key=lambda value: (isinstance(value, str), value))
     if len(distinct) < 2:
         return None
     low, high = distinct[0], distinct[-1]
+    if isinstance(values[0], str | bool) and values[0] == high:
+        low, high = high, low  # what has no order is told from the first on
     if len(distinct) == 2:
         return low, high, [1.0 if value == high else -1.0 for value in values]
     numbers = [float(value) for value in values if not isinstance(value, str)]

@@ -140,9 +140,7 @@ class Ledger:
     def pulses(self, session: str) -> dict[int, float]:
         """Run number -> unix seconds it was last alive."""
         with self._lock:
-            return dict(
-                self._db.execute("SELECT run, at FROM pulses WHERE session = ?", (session,)).fetchall()
-            )
+            return dict(self._db.execute("SELECT run, at FROM pulses WHERE session = ?", (session,)).fetchall())
 
     def wish(self, session: str, wish: str, at: float) -> None:
         """Leave a wish (stop, stop-now, pause, resume) for the process that works on the session."""

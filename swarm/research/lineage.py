@@ -84,9 +84,7 @@ class Lineage:
                 path = Path(scratch) / name
                 path.write_text(text, encoding="utf-8")
                 paths.append(str(path))
-            merged = subprocess.run(
-                ["git", "merge-file", "-p", *paths], capture_output=True, text=True, check=False
-            )
+            merged = subprocess.run(["git", "merge-file", "-p", *paths], capture_output=True, text=True, check=False)
         return merged.stdout if merged.returncode == 0 else None
 
     def _git(
@@ -112,8 +110,6 @@ class Lineage:
         if done.returncode != 0:
             fault = done.stderr.strip().splitlines()[-1:] or ["no message"]
             if "No space left" in done.stderr:
-                raise DiskFull(
-                    "the disk is full; free some space and start the session again: nothing is lost"
-                )
+                raise DiskFull("the disk is full; free some space and start the session again: nothing is lost")
             raise SwarmError(f"git {arguments[0]} failed in {self._repository}: {fault[0]}")
         return done.stdout.strip() if strip else done.stdout

@@ -84,9 +84,7 @@ class NoiseFloor:
         return Noise(sd=math.sqrt(self._squares / self._df), df=self._df) if self._df else None
 
 
-def gain_over(
-    candidate: Sequence[float], reference: Sequence[float], noise: Noise, *, minimize: bool
-) -> Gain:
+def gain_over(candidate: Sequence[float], reference: Sequence[float], noise: Noise, *, minimize: bool) -> Gain:
     """Unpaired gain of the candidate's mean over the reference's, by the pooled noise of their group."""
     sign = 1.0 if minimize else -1.0
     mean = sign * (sum(reference) / len(reference) - sum(candidate) / len(candidate))

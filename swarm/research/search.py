@@ -174,9 +174,9 @@ def _surrogate(space: Space, taken: Sequence[Config]) -> Surrogate | None:
 
 def _best(space: Space, model: Surrogate, configs: Sequence[Config]) -> Config:
     """The new and feasible configuration of the largest expected improvement; the first where none is."""
-    fit = [config for config in configs if space.is_open(config)] or configs[:1]
-    worth = model.expected_improvement(fit)
-    return fit[int(worth.argmax())]
+    worth = model.expected_improvement(configs)
+    order = sorted(range(len(configs)), key=lambda index: -worth[index])
+    return next((configs[index] for index in order if space.is_open(configs[index])), configs[0])
 
 
 def _moved(space: Space, base: Config, reach: float, chance: random.Random) -> Config:

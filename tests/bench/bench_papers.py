@@ -19,6 +19,7 @@ from pathlib import Path
 from notebook_store.embed import MiniLM
 from notebook_store.index import Match
 from papers.library import Library
+from papers.store import paper_of
 
 
 def measure(name: str, search: Callable[[str], list[str]], questions: Sequence[dict[str, str]]) -> None:
@@ -38,7 +39,7 @@ def measure(name: str, search: Callable[[str], list[str]], questions: Sequence[d
 
 def papers_of(matches: Sequence[Match]) -> list[str]:
     """The papers of ranked passages, each once."""
-    return list(dict.fromkeys(match.id.rpartition("#")[0] for match in matches))
+    return list(dict.fromkeys(paper_of(match.id) for match in matches))
 
 
 def main() -> int:

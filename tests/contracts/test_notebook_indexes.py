@@ -233,8 +233,13 @@ def test_fused_scores_are_ordered_and_in_range(rankings: list[list[Match]], k: i
 
 
 def test_being_good_in_both_rankings_beats_being_best_in_one() -> None:
-    words = [Match(id="a", score=10.0), Match(id="b", score=9.0), Match(id="c", score=1.0)]
-    vectors = [Match(id="d", score=0.9), Match(id="b", score=0.8), Match(id="e", score=0.1)]
-    assert [match.id for match in fuse([words, vectors], 2)] == ["b", "a"]
-    assert fuse([[Match(id="only", score=3.0)], []], 5) == [Match(id="only", score=0.5)]
-    assert fuse([[Match(id="worthless", score=-3.0)]], 5) == [Match(id="worthless", score=0.0)]
+    words = [Match(id="a", score=1.0), Match(id="b", score=0.9), Match(id="c", score=0.1)]
+    vectors = [Match(id="d", score=0.9), Match(id="b", score=0.8), Match(id="e", score=-0.1)]
+    assert [match.id for match in fuse([words, vectors], 3)] == ["b", "a", "d"]
+    assert fuse([[Match(id="only", score=0.8)], []], 5) == [Match(id="only", score=0.4)]
+
+
+def test_a_neighbour_that_resembles_nothing_does_not_equal_an_exact_word() -> None:
+    words = [Match(id="exact", score=1.0)]
+    vectors = [Match(id="a noise", score=0.15), Match(id="exact", score=0.1)]
+    assert fuse([words, vectors], 1)[0].id == "exact"

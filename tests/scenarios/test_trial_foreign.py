@@ -84,6 +84,12 @@ def test_a_task_that_prints_no_metric_has_crashed(tmp_path: Path) -> None:
     assert outcome_of(tmp_path, "print('done')\n") == (Outcome.CRASHED, "printed no line `loss: NUMBER`")
 
 
+def test_a_command_that_is_not_there_is_named(tmp_path: Path) -> None:
+    outcome, message = outcome_of(tmp_path, "", LIMIT + 'command = "no-such-tool train.py"\n')
+    assert outcome is Outcome.CRASHED
+    assert message.startswith("cannot run no-such-tool: ")
+
+
 def test_a_metric_that_is_no_number_has_diverged(tmp_path: Path) -> None:
     assert outcome_of(tmp_path, "print('loss: nan')\n")[0] is Outcome.DIVERGED
 

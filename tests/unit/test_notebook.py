@@ -74,7 +74,7 @@ def test_appending_again(notebook: Notebook) -> None:
     with pytest.raises(EntryConflict):
         notebook.append(entry("muon", "Something else"))
     assert notebook.count() == 4
-    assert notebook.search("something else")[0].entry.title != "Something else"
+    assert notebook.get("muon") == PAGES[0]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_what_was_just_written_is_found_by_its_words_at_once(tmp_path: Path) -> 
         assert (hit.entry.id, hit.score) == ("stuck", 0.5)
         embedder.go.set()
         notebook.flush()
-        assert notebook.search("embedder")[0].score == pytest.approx(1.0)
+        assert notebook.search("embedder")[0].score > 0.5
 
 
 def test_hits_carry_a_passage_with_the_words(notebook: Notebook) -> None:
@@ -127,6 +127,13 @@ def test_hits_carry_a_passage_with_the_words(notebook: Notebook) -> None:
     words = [by_words.snippet.text[start:end] for start, end in by_words.snippet.spans]
     assert words == ["Orthogonalised", "updates", "lower"]
     assert [hit.snippet.text for hit in rest if hit.entry.id == "crash"] == ["It ran out of memory."]
+
+
+def test_a_notebook_of_one_page_is_found_by_a_word_of_it(tmp_path: Path) -> None:
+    with Notebook.open(tmp_path, embedder=WordEmbedder()) as notebook:
+        notebook.append(PAGES[0])
+    with Notebook.read(tmp_path) as reader:
+        assert [hit.score for hit in reader.search("muon")] == [1.0]
 
 
 @pytest.mark.parametrize("query", ["", "   ", '"', "AND (", "zebra", "\x00\ud800", "loss " * 5000])
@@ -161,7 +168,7 @@ def test_threads_append_and_search_together(notebook: Notebook) -> None:
         for number in range(20):
             name = f"thread{worker}page{number}"
             notebook.append(entry(name, f"thread {worker}", f"page {number}"))
-            assert name in found(notebook, name, 2)
+            assert name in found(notebook, name, 1)
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(work, range(6)))

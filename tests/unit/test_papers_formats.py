@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -242,19 +244,32 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert "not a regular file" in found.reason
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
-def test_a_folder_without_permission_says_so(tmp_path: Path) -> None:
-    (tmp_path / "locked").mkdir(mode=0)
-    (found,) = formats.find([tmp_path])
-    assert isinstance(found, Refusal)
-    assert "cannot be listed" in found.reason
+@pytest.fixture
+def locked() -> Iterator[Path]:
+    """A folder, seen by a user who may read neither `file.md` nor `folder` in it; root becomes nobody for a while."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        place.chmod(0o755)
+        (place / "file.md").write_text("# T")
+        (place / "folder").mkdir()
+        for path in (place / "file.md", place / "folder"):
+            path.chmod(0)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield place
+        finally:
+            os.seteuid(user)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "locked.md"
-    path.write_text("# T")
-    path.chmod(0)
-    (found,) = formats.read(path)
+def test_a_file_without_permission_says_so(locked: Path) -> None:
+    (found,) = formats.read(locked / "file.md")
     assert isinstance(found, Refusal)
     assert "no permission" in found.reason
+
+
+def test_a_folder_without_permission_says_so(locked: Path) -> None:
+    (found,) = formats.find([locked / "folder"])
+    assert isinstance(found, Refusal)
+    assert "cannot be listed" in found.reason

@@ -60,11 +60,13 @@ def test_one_hit_a_paper(library: Library, tmp_path: Path) -> None:
     assert [hit.id for hit in library.search("warmup", k=10)].count("long") == 1
 
 
-def test_papers_with_few_passages_are_found_behind_one_with_many(library: Library, tmp_path: Path) -> None:
-    text = " ".join("Warmup warmup warmup, once more warmup." for _ in range(6000))
-    library.add([jsonl(tmp_path / "a.jsonl", {"id": "long", "title": "Warmup", "abstract": text}, WARMUP, BATCH)])
-    assert library.status().passages > 110
-    assert [hit.id for hit in library.search("warmup", k=2)] == ["long", "w1"]
+def test_a_paper_is_found_behind_hundreds_of_passages_of_another(tmp_path: Path) -> None:
+    many = {"id": "long", "title": "Warmup", "abstract": "Warmup warmup warmup, once more warmup. " * 20_000}
+    weak = {"id": "weak", "title": "Other", "abstract": "Filler words of no account. " * 30 + "Warmup."}
+    with Library.open(tmp_path / "library", embedder=None) as library:
+        library.add([jsonl(tmp_path / "a.jsonl", many, weak)])
+        assert library.status().passages > 500
+        assert [hit.id for hit in library.search("warmup", k=2)] == ["long", "weak"]
 
 
 def test_the_same_again_adds_nothing(library: Library, tmp_path: Path) -> None:
@@ -182,6 +184,16 @@ def test_the_vector_index_is_rebuilt_from_the_database(tmp_path: Path) -> None:
     with Library.open(tmp_path / "library", embedder=embedder, rebuild=True) as library:
         assert embedder.texts_seen == seen  # nothing was computed again
         assert library.nearest("small batches", 1)[0].id == "b1#0"
+
+
+def test_an_index_left_over_from_another_database_is_emptied(tmp_path: Path) -> None:
+    folder = tmp_path / "library"
+    with Library.open(folder, embedder=WordEmbedder()) as library:
+        library.add([jsonl(tmp_path / "a.jsonl", WARMUP, BATCH)])
+    for path in folder.glob("papers.sqlite3*"):
+        path.unlink()
+    with Library.open(folder, embedder=WordEmbedder()) as library:
+        assert library.search("warmup") == []
 
 
 def test_a_change_of_embedder_needs_a_rebuild_and_new_vectors(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""Runs a session, or looks on, and shows it as it happens: a dashboard in a terminal, log lines anywhere else."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from swarm.assemble import StartRequest, opened_session
+from swarm.cli.closing import print_closing
+from swarm.cli.screen import LiveScreen, LogScreen, Screen
+from swarm.home import Home
+from swarm.session import Session
+from swarm.view import View
+
+LOOK_SECONDS = 0.5  # between two looks at the ledger
+
+
+async def run_session(home: Home, request: StartRequest, *, plain: bool) -> None:
+    """Start or resume a session, show it until it ends, and print the result."""
+    began = False
+
+    def say(line: str) -> None:
+        """What happens before the session is on record; from then on the ledger tells."""
+        if not began:
+            print(line, flush=True)
+
+    async with opened_session(home, request, say) as session:
+        with View(home, session.state.session, phase=lambda: session.phase) as view:
+            with screen_of(view, plain=plain) as screen:
+                began = True
+                async with _signals(session, screen.notice):
+                    working = asyncio.create_task(session.run())
+                    await _follow(screen, working.done)
+                    await working
+            print_closing(view)
+
+
+async def watch_session(view: View, *, plain: bool) -> None:
+    """Show a session that another process works on, until it ends."""
+    with screen_of(view, plain=plain) as screen:
+        await _follow(screen, lambda: not view.live)
+
+
+def screen_of(view: View, *, plain: bool) -> Screen:
+    return LogScreen(view) if plain or not sys.stdout.isatty() else LiveScreen(view)
+
+
+async def _follow(screen: Screen, over: Callable[[], bool]) -> None:
+    """Show what is new, until it is over and all of it was shown."""
+    while True:
+        last = over()
+        await asyncio.to_thread(screen.show)
+        if last:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+@asynccontextmanager
+async def _signals(session: Session, notice: Callable[[str], None]) -> AsyncIterator[None]:
+    """The first Ctrl-C or SIGTERM drains the session, a second Ctrl-C ends its trials too, a third is Python's own."""
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[None]] = []
+    interrupts = 0
+
+    def interrupt() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts == 1:
+            session.drain("stopped by Ctrl-C")
+            notice("stopping: running trials finish first; Ctrl-C again to end them now")
+        else:
+            loop.remove_signal_handler(signal.SIGINT)
+            stopping.append(asyncio.create_task(session.stop_now("stopped by Ctrl-C")))
+            notice("stopping now: running trials are ended; they run again when the session is resumed")
+
+    def terminate() -> None:
+        session.drain("stopped by SIGTERM")
+        notice("stopping (SIGTERM): running trials finish first")
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        yield
+        await asyncio.gather(*stopping)
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)

@@ -1,0 +1,67 @@
+"""start and watch: a session as it happens."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swarm.cli.options import HOME, InHome, SessionName
+
+Plain = Annotated[bool, typer.Option("--plain", help="Log lines instead of the dashboard.")]
+
+
+def start(  # noqa: PLR0917 - Typer makes an option of each
+    task: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="Built-in task or the path of a task folder.")
+    ] = None,
+    session: Annotated[str | None, typer.Option("--session", metavar="S", help="Name of the session.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="F", help="A swarm.toml.")] = None,
+    hours: Annotated[
+        float | None, typer.Option("--hours", metavar="H", help="End after so many hours of work.")
+    ] = None,
+    experiments: Annotated[int | None, typer.Option("--experiments", metavar="N", help="End after so many.")] = None,
+    gpu_hours: Annotated[
+        float | None, typer.Option("--gpu-hours", metavar="G", help="End after so many slot-hours.")
+    ] = None,
+    dollars: Annotated[float | None, typer.Option("--dollars", metavar="D", help="End when so much is spent.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="All randomness follows from it.")] = None,
+    plain: Plain = False,
+    home: InHome = HOME,
+) -> None:
+    """Start a session or resume one.
+
+    Without a TASK the last unfinished session goes on; with one, the last unfinished session of that task, else a
+    new session. It ends by itself when a limit is reached.
+    """
+    import asyncio
+
+    from swarm.assemble import StartRequest
+    from swarm.cli.following import run_session
+    from swarm.home import Home
+    from trainer.contract import find_task
+
+    if task is not None:
+        find_task(task)  # before a home is made for a misspelt name
+    request = StartRequest(
+        task=task,
+        session=session,
+        config=config,
+        limits={"hours": hours, "experiments": experiments, "gpu_hours": gpu_hours, "dollars": dollars},
+        seed=seed,
+    )
+    asyncio.run(run_session(Home(home, create=True), request, plain=plain))
+
+
+def watch(session: SessionName = None, plain: Plain = False, home: InHome = HOME) -> None:
+    """Look on while a session runs; Ctrl-C ends the looking alone."""
+    import asyncio
+
+    from swarm.cli.following import watch_session
+    from swarm.home import Home
+    from swarm.view import View
+
+    with View(Home(home, create=False), session) as view:
+        try:
+            asyncio.run(watch_session(view, plain=plain))
+        except KeyboardInterrupt:
+            return

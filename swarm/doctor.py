@@ -1,0 +1,127 @@
+"""What this machine can do for a swarm; each lack comes with its remedy."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from notebook_store.errors import NotebookError
+from swarm.errors import InputError
+from swarm.hardware import cuda_slots, usable_cores
+from swarm.home import Home, owner_pid
+from swarm.view import process_exists
+from trainer.contract import Sandbox, sandbox_kind
+
+ENOUGH_DISK_GB = 2.0  # a night's notebook, candidates and logs, and the built-in task's data
+MIN_PYTHON, END_PYTHON = (3, 11), (3, 14)  # from pyproject's requires-python
+
+
+class State(StrEnum):
+    """How much a finding matters."""
+
+    OK = "ok"
+    LACK = "lack"  # a session runs without it, with less
+    FAULT = "fault"  # no session runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str  # python, git, ...
+    state: State
+    found: str  # one line
+    remedy: str = ""  # one line; empty where there is nothing to do
+
+
+def examine(home: Path) -> list[Finding]:
+    """Look at everything. Takes about a second; starts and changes nothing."""
+    return [_python(), _git(), _disk(home), _cores(), _gpus(), _sandbox(), _embedder(), _skypilot(), _home(home)]
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if MIN_PYTHON <= sys.version_info[:2] < END_PYTHON:
+        return Finding(what="python", state=State.OK, found=found)
+    return Finding(what="python", state=State.FAULT, found=found, remedy="use Python 3.11, 3.12 or 3.13")
+
+
+def _git() -> Finding:
+    if shutil.which("git") is None:
+        remedy = "install git: every candidate is a commit"
+        return Finding(what="git", state=State.FAULT, found="not installed", remedy=remedy)
+    said = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return Finding(what="git", state=State.OK, found=said.removeprefix("git version "))
+
+
+def _disk(home: Path) -> Finding:
+    place = home.expanduser().resolve()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / 1e9
+    found = f"{free:.1f} GB free at {place}"
+    if free >= ENOUGH_DISK_GB:
+        return Finding(what="disk", state=State.OK, found=found)
+    remedy = f"free some space, or choose a --home with {ENOUGH_DISK_GB:g} GB"
+    return Finding(what="disk", state=State.LACK, found=found, remedy=remedy)
+
+
+def _cores() -> Finding:
+    usable, there = usable_cores(), os.cpu_count() or 1
+    found = f"{usable} of {there} cores usable: {usable} slots for tasks of one thread"
+    return Finding(what="cpu", state=State.OK, found=found)
+
+
+def _gpus() -> Finding:
+    slots = cuda_slots()
+    if slots:
+        return Finding(what="gpu", state=State.OK, found=", ".join(f"{s.accelerator} ({s.name})" for s in slots))
+    remedy = "CPU tasks run without; for CUDA tasks install NVIDIA's driver and see that `nvidia-smi` lists the GPU"
+    return Finding(what="gpu", state=State.LACK, found="no CUDA device found", remedy=remedy)
+
+
+def _sandbox() -> Finding:
+    kind = sandbox_kind()
+    if kind is Sandbox.FULL:
+        return Finding(what="sandbox", state=State.OK, found="full: no network, only scratch writable")
+    remedy = "candidates run with limits only; trials on Linux are shut in"
+    if sys.platform == "linux":
+        remedy = "install bubblewrap, or allow unprivileged user namespaces: candidates run with limits only"
+    return Finding(what="sandbox", state=State.LACK, found=str(kind), remedy=remedy)
+
+
+def _embedder() -> Finding:
+    from notebook_store.embed import MiniLM
+
+    try:
+        model = MiniLM()
+    except NotebookError as error:
+        return Finding(what="embedder", state=State.FAULT, found="not there", remedy=str(error))
+    return Finding(what="embedder", state=State.OK, found=f"{model.name}, {model.dimension} dimensions")
+
+
+def _skypilot() -> Finding:
+    try:
+        found = f"skypilot {version('skypilot')} is installed; sessions run on this machine only"
+        return Finding(what="skypilot", state=State.OK, found=found)
+    except PackageNotFoundError:
+        remedy = "pip install 'skypilot[kubernetes,slurm]==0.14.1'"
+        return Finding(what="skypilot", state=State.LACK, found="not installed", remedy=remedy)
+
+
+def _home(home: Path) -> Finding:
+    if not (home / "version").exists():
+        return Finding(what="home", state=State.OK, found=f"none at {home.expanduser().resolve()} yet: start makes it")
+    try:
+        place = Home(home, create=False)
+    except InputError as error:
+        return Finding(what="home", state=State.FAULT, found="cannot be used", remedy=str(error))
+    owner = owner_pid(place.root / "owner.json")
+    if owner is not None and process_exists(owner):
+        return Finding(what="home", state=State.OK, found=f"{place.root}, owned by process {owner}")
+    return Finding(what="home", state=State.OK, found=f"{place.root}, free")
