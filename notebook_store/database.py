@@ -21,7 +21,7 @@ class Database:
 
     In WAL mode readers never wait for the writer, and the writers of several processes take turns.
     A commit survives the death of the process at once; a power cut can take the last moments, and never more
-    (synchronous=NORMAL: the disk is waited for at checkpoints only, about ten times faster than at each commit).
+    (synchronous=NORMAL: the disk is waited for at checkpoints only, not at each commit).
     """
 
     def __init__(self, path: Path) -> None:

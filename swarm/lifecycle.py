@@ -308,18 +308,18 @@ class Lifecycle:
 
     # ---- the closing examination ----------------------------------------------------------------------------
 
-    async def examine(self, pairs: int) -> list[tuple[Trial, Trial]]:
-        """Run incumbent and baseline once more on fresh seeds and score the hidden shard: an estimate nothing chose."""
+    async def examine(self, pairs: int, *, entry: str) -> None:
+        """Run incumbent and baseline once more, on fresh seeds and the hidden shard: nothing was chosen by these."""
         chosen = seeds(self._lab.settings.seed, "closing", pairs)
-        candidates = [self._state.incumbent, self._state.baseline]
+        incumbent = self._state.incumbent
         trials = await asyncio.gather(
             *(
                 self._lab.trials.run(experiment, "validate", seed, bid=REFERENCE_BID, holdout=True)
-                for experiment in candidates
                 for seed in chosen
+                for experiment in (incumbent, self._state.baseline)
             )
         )
-        return list(zip(trials[:pairs], trials[pairs:], strict=True))
+        await self._lab.scribe.examination(entry, incumbent, list(zip(trials[::2], trials[1::2], strict=True)))
 
     # ---- small steps ----------------------------------------------------------------------------------------
 

@@ -3,13 +3,13 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from swarm.errors import SwarmError
-from swarm.leases.budget import Budget, Spent
 from swarm.leases.desk import LeaseDesk
 from swarm.lifecycle import Lab, Lifecycle
+from swarm.pace import EXAM_PAIRS, Pace
 from swarm.ports import Brief, Executor, Slot, WaveReport
 from swarm.research.experiment import Experiment, Proposal, Status
 from swarm.research.knobs import derive_ranges, read_knobs
@@ -19,8 +19,6 @@ from swarm.trials import Draining
 
 TICK_SECONDS = 0.5  # real time: how often wishes, limits and pulses are looked after when nothing else happens
 HEARTBEAT_SECONDS = 10.0  # of the session's clock, a fraction of a lease's time to live
-EXAM_PAIRS = 2  # fresh seeds of the closing examination
-EXAM_SHARE = 0.2  # of the session's hours at most; a session too short for it does without
 OPEN = (Status.PROPOSED, Status.APPROVED, Status.SCREENING, Status.PROMOTED, Status.VALIDATING)
 UNSCREENED = (Status.PROPOSED, Status.APPROVED, Status.SCREENING)
 
@@ -70,10 +68,9 @@ class Session:
         self._stopping: str | None = None  # why a person wants it to end
         self._asked_at = -1  # state.seq when a proposer had nothing to say
         self._run = len(self._state.runs) + 1
-        self._spent = Spent()  # as of the last look at the leases; the seconds are always fresh
-        self._earlier_seconds = 0.0  # worked in earlier runs
+        self.pace = Pace(lab, crew.desk, slots=len(crew.slots))
         self.phase = "starting"
-        lab.trials.gate.fits = self._fits
+        lab.trials.gate.fits = self.pace.fits
 
     @property
     def state(self) -> SessionState:
@@ -88,8 +85,7 @@ class Session:
 
     async def run(self) -> str:
         """Work until a limit is reached or somebody stops it; why it ended. Raises SwarmError when it cannot go on."""
-        pulses = await asyncio.to_thread(self._journal.ledger.pulses, self._state.session)
-        self._earlier_seconds = self._state.elapsed(pulses)
+        await self.pace.begin()
         await self._journal.record(Kind.RUN_STARTED, str(self._run), {"pid": os.getpid()})
         reason = "it failed"
         try:
@@ -122,7 +118,7 @@ class Session:
         await self._lifecycle.open_baseline()
         await asyncio.to_thread(self._lab.lineage.set_best, self._state.incumbent.candidate)
         self.phase = "working"
-        self._do("noise floor", self._measure_noise())
+        self._do("noise floor", self._lifecycle.measure_noise())
         self._do("reader", self._read())
         for experiment in self._state.of_status(Status.PROPOSED):  # filed by a run that died before their review
             self._do(f"review {experiment.id}", self._review(experiment))
@@ -132,7 +128,7 @@ class Session:
             self._analyse_waves()
             self._validate_promoted()
             await self.changed()
-            await self._take_stock()
+            await self.pace.take_stock()
         await self._settle_down(reason)
         return reason
 
@@ -142,12 +138,15 @@ class Session:
         self._crew.say(f"draining: {reason}")
         self._lab.trials.gate.closed.set()
         await self._all_done()
-        if self._stopping is None and self._exam_seconds() > 0:
+        if self._stopping is None and self.pace.exam_seconds() > 0:
             self.phase = "closing examination"
             self._crew.say("closing examination: incumbent and baseline on fresh seeds and the hidden shard")
             self._lab.trials.gate.fits = lambda _: True
             self._lab.trials.gate.closed.clear()
-            self._do("examination", self._examine())
+            self._do(
+                "examination",
+                self._lifecycle.examine(EXAM_PAIRS, entry=f"{self._state.session}-examination-{self._run}"),
+            )
             await self._all_done()
         if self._stopping is None:
             await self._journal.record(Kind.SESSION_ENDED, str(self._run), {"reason": reason})
@@ -157,6 +156,7 @@ class Session:
         while self._busy:
             await asyncio.wait(self._busy.values())
             await asyncio.sleep(0)
+        await self._lab.trials.settled()
 
     # ---- doing things -----------------------------------------------------------------------------------
 
@@ -200,14 +200,20 @@ class Session:
         for experiment in self._state.of_status(Status.VALIDATING):
             self._do(f"validate {experiment.id}", self._lifecycle.validate(experiment.id))
 
+    def _reason_to_end(self) -> str | None:
+        if self._stopping is not None:
+            return self._stopping
+        limit = self._lab.settings.limits.experiments
+        if limit is not None and self._state.begun() >= limit:
+            return None if self._open_work() else f"all {limit} experiments are done"
+        return self.pace.reached()
+
+    def _open_work(self) -> bool:
+        unread = any(wave.entry is None for wave in self._state.waves.values())
+        return bool(self._busy.keys() - {"reader"}) or self._state.count(*OPEN) > 0 or unread
+
     async def _review(self, experiment: Experiment) -> None:
         await self._lifecycle.settle(experiment)
-
-    async def _measure_noise(self) -> None:
-        await self._lifecycle.measure_noise()
-        sds = self.noise()
-        told = ", ".join(f"{tier} {sd:.4f}" for tier, sd in sds.items())
-        self._crew.say(f"noise floor measured: sd {told} {self._lab.task.metric}")
 
     # ---- proposals --------------------------------------------------------------------------------------
 
@@ -293,7 +299,7 @@ class Session:
         for experiment in self._state.of_status(Status.PROMOTED):
             if experiment.verdict["against"] != self._state.incumbent.id:
                 self._do(f"reconsider {experiment.id}", self._lifecycle.reconsider(experiment))
-            elif experiment.wave not in screening or self._short_of_time():
+            elif experiment.wave not in screening or self.pace.short_of_time():
                 ready.append(experiment)
         running = sum(name.startswith("validate ") for name in self._busy)
         at_once = max(1, len(self._crew.slots) // (2 * self._lab.settings.promotion.min_pairs))
@@ -301,80 +307,7 @@ class Session:
         for experiment in ready[: max(0, at_once - running)]:
             self._do(f"validate {experiment.id}", self._lifecycle.validate(experiment.id))
 
-    async def _examine(self) -> None:
-        pairs = await self._lifecycle.examine(EXAM_PAIRS)
-        told = [
-            f"seed {ours.seed}: {_shown(ours.value)} against {_shown(base.value)}; "
-            f"hidden shard {_shown(ours.holdout)} against {_shown(base.holdout)}"
-            for ours, base in pairs
-        ]
-        incumbent = self._state.incumbent
-        await self._lab.scribe.note(
-            f"{self._state.session}-examination-{self._run}",
-            f"closing examination of {incumbent.id}: " + told[0],
-            "Incumbent and baseline on seeds by which nothing was chosen, and on text nobody was scored on:\n\n"
-            + "\n".join(f"- {line}" for line in told),
-            data={"experiment": incumbent.id},
-        )
-
-    # ---- limits -----------------------------------------------------------------------------------------
-
-    @property
-    def budget(self) -> Budget:
-        """The session's limits and what it has used of them."""
-        now = self._lab.clock.now()
-        seconds = self._earlier_seconds + now - self._state.runs[self._run].started_at
-        return Budget(limits=self._lab.settings.limits, spent=replace(self._spent, seconds=seconds))
-
-    def noise(self) -> dict[str, float]:
-        """Noise floor (sd, metric units) of each tier on the accelerator type first used there."""
-        floors = {}
-        for tier in self._lab.settings.tiers:
-            for accelerator in self._state.accelerators(tier)[:1]:
-                noise = self._state.noise(tier, accelerator)
-                if noise is not None:
-                    floors[tier] = noise.sd
-        return floors
-
-    def _fits(self, tier: str) -> bool:
-        """Whether a trial begun now still ends in time, the closing examination included."""
-        return self.budget.fits(self._lab.trials.expected_seconds(tier) + self._exam_seconds())
-
-    def _exam_seconds(self) -> float:
-        """Time to keep free for the closing examination; 0 when there is nothing to examine or too little time."""
-        hours = self._lab.settings.limits.hours
-        if self._state.incumbent.status is Status.BASELINE:
-            return 0.0
-        rounds = -(-2 * EXAM_PAIRS // len(self._crew.slots))
-        needed = rounds * self._lab.trials.expected_seconds("validate")
-        return needed if hours is None or needed <= EXAM_SHARE * hours * 3600 else 0.0
-
-    def _short_of_time(self) -> bool:
-        return not self.budget.fits(4 * self._lab.trials.expected_seconds("validate") + self._exam_seconds())
-
-    def _reason_to_end(self) -> str | None:
-        if self._stopping is not None:
-            return self._stopping
-        limit = self._lab.settings.limits.experiments
-        if limit is not None and self._state.begun() >= limit:
-            return f"all {limit} experiments are done" if not self._open_work() else None
-        reached = self.budget.reached()
-        if reached is not None:
-            return reached
-        if not self._fits("screen") and not self._fits("validate"):
-            return f"the {self._lab.settings.limits.hours:g} hours are over"
-        return None
-
-    def _open_work(self) -> bool:
-        doing = [name for name in self._busy if name not in ("reader",)]
-        unread = any(wave.entry is None for wave in self._state.waves.values())
-        return bool(doing) or self._state.count(*OPEN) > 0 or unread
-
     # ---- keepers ----------------------------------------------------------------------------------------
-
-    async def _take_stock(self) -> None:
-        use = await self._crew.desk.call(self._crew.desk.manager.lease_seconds, session=self._state.session)
-        self._spent = Spent.from_use(use, seconds=0.0, experiments=self._state.begun())
 
     async def _heartbeats(self) -> None:
         """Keep the leases of running trials; a lease that was lost takes its trial along."""
@@ -412,10 +345,6 @@ class Session:
             case "resume":
                 self.phase = "working"
                 self._crew.desk.open_doors()
-
-
-def _shown(value: float | None) -> str:
-    return "no score" if value is None else f"{value:.4f}"
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -88,8 +88,13 @@ class Trials:
         if key not in self._flights:
             run = self._run(experiment, tier, seed, bid=bid, holdout=holdout, started=started)
             self._flights[key] = asyncio.create_task(run, name="-".join(map(str, key)))
-            self._flights[key].add_done_callback(lambda _: self._flights.pop(key, None))
+            self._flights[key].add_done_callback(lambda flight: self._landed(key, flight))
         return await self._flights[key]
+
+    def _landed(self, key: tuple[str, str, str, int], flight: asyncio.Task[Trial]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # whoever waits gets it; if nobody does, it is no loss
 
     async def _run(
         self,
@@ -111,6 +116,12 @@ class Trials:
             if trial.outcome not in (Outcome.PREEMPTED, Outcome.CONTENDED):
                 break
         return trial
+
+    async def settled(self) -> None:
+        """Wait until nothing is being run or waited for, whoever asked for it."""
+        while self._flights:
+            await asyncio.wait(self._flights.values())
+            await asyncio.sleep(0)
 
     def expected_seconds(self, tier: str) -> float:
         """How long a trial of a tier takes under its lease: the median of the last ones, else from its budget."""

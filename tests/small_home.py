@@ -15,7 +15,7 @@ SESSION = "bowl-1"
 @cache
 def finished_home() -> Path:
     """A home whose one session ended at its limit with a confirmed gain; made once a test run, only to be read."""
-    lab = bench(Path(mkdtemp(prefix="swarm-home-")), limits=Limits(hours=0.06))
+    lab = bench(Path(mkdtemp(prefix="swarm-home-")), limits=Limits(hours=None, experiments=14))
 
     async def work() -> None:
         with lab.session(SESSION) as session:
@@ -34,7 +34,7 @@ def bare_home(root: Path, *, version: str = "1") -> Path:
     root.mkdir()
     (root / "version").write_text(f"{version}\n", encoding="ascii")
     ledger = Ledger(root / "ledger.db")
-    data = {"task": "bowl", "task_folder": str(root / "bowl"), "metric": "loss", "settings": "{}"}
+    data = {"task": "gone", "task_folder": str(root / "gone"), "metric": "loss", "settings": "{}"}
     ledger.append(SESSION, Kind.SESSION_OPENED, "opened", at=1_000_000.0, data=data)
     ledger.close()
     return root

@@ -66,6 +66,9 @@ class Family:
             if time.monotonic() >= deadline:
                 self._signal_all(signal.SIGKILL)
             time.sleep(0.005)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass  # an orphan that came to us, or a child: none stays a zombie
 
     def _signal_all(self, number: signal.Signals) -> None:
         for member in self._members():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from swarm.view import View
 from swarm.wording import duration, fates, improvement, plain, score, share, short
+from trainer.contract import builtin_tasks
 
 
 def print_closing(view: View) -> None:
@@ -29,7 +30,8 @@ def print_closing(view: View) -> None:
     worked, busy = duration(status["elapsed_seconds"]), share(status["occupancy"])
     dollars = f", ${status['dollars']:.2f}" if status["dollars"] else ""
     print(f"  {'used':<14}{status['gpu_hours']:.2f} slot-hours in {worked}, slots busy {busy}{dollars}")
-    task = str(view.state.opened["task_folder" if Path(view.state.opened["task"]).is_dir() else "task"])
+    opened = view.state.opened
+    task = opened["task"] if opened["task"] in builtin_tasks() else opened["task_folder"]
     print(next_steps(name, task, swarm=_command(view.home), resumable=status["state"] != "ended"))
 
 

@@ -195,8 +195,10 @@ def _print_whole(shown: dict[str, Any], view: "View") -> None:
         print_diff(shown["diff"])
     print("\nwhat happened")
     for event in shown["history"]:
-        for line in _told(event):
-            print(f"  {clock_time(event['at'])}  {plain(line)}")
+        first, *rest = _told(event)
+        print(f"  {clock_time(event['at'])}  {plain(first)}")
+        for line in rest:
+            print(f"{'':<23}{plain(line)}")
     print()
     _print_trials(shown["trials"])
 
@@ -211,11 +213,7 @@ def _told(event: dict[str, Any]) -> list[str]:
             numbers = ", ".join(
                 f"{name} {_number(value)}" for name, value in (data["verdict"] or {}).items() if name != "tier"
             )
-            return [
-                data["move"],
-                *(f"  {reason}" for reason in data["reasons"]),
-                *([f"  {numbers}"] if numbers else []),
-            ]
+            return [_MOVES[data["move"]], *data["reasons"], *([numbers] if numbers else [])]
         case "trial-started":
             return [f"trial {event['key']} started on {data['slot']}"]
         case _:

@@ -37,18 +37,17 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
 
     from swarm.assemble import StartRequest
     from swarm.cli.following import run_session
+    from swarm.errors import InputError
     from swarm.home import Home
     from trainer.contract import find_task
 
+    limits = {"hours": hours, "experiments": experiments, "gpu_hours": gpu_hours, "dollars": dollars}
+    for name, limit in limits.items():
+        if limit is not None and not limit > 0:
+            raise InputError(f"--{name.replace('_', '-')} is {limit:g}; give a number above 0, or leave it out")
     if task is not None:
         find_task(task)  # before a home is made for a misspelt name
-    request = StartRequest(
-        task=task,
-        session=session,
-        config=config,
-        limits={"hours": hours, "experiments": experiments, "gpu_hours": gpu_hours, "dollars": dollars},
-        seed=seed,
-    )
+    request = StartRequest(task=task, session=session, config=config, limits=limits, seed=seed)
     asyncio.run(run_session(Home(home, create=True), request, plain=plain))
 
 

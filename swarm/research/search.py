@@ -23,6 +23,8 @@ _SETTLED = 300  # observations after which steps have shrunk to the last reach
 _MODEL_FROM = 8  # scored observations before a surrogate says more than chance
 _MODELLED = 200  # best observations it is fitted to: keeps a batch under a second
 _CANDIDATES = 200  # steps it chooses from
+_SHORTLIST = 30  # of them, those whose feasibility is looked at
+_NEIGHBOURS = 5  # tried configurations that tell whether another would fail
 _BASES = (0.6, 0.25, 0.15)  # how often local search starts from the best, second, third
 
 
@@ -76,11 +78,17 @@ class Space:
         return self.key(config) not in self._known and not self.doomed(config)
 
     def doomed(self, config: Config) -> bool:
-        """Whether the nearest configuration tried is one that failed (one-nearest-neighbour feasibility)."""
+        """Whether a configuration is more likely to fail than not."""
+        return self.feasible(config) < 0.5
+
+    def feasible(self, config: Config) -> float:
+        """Share of the nearest tried configurations that did not fail, the nearer ones weighing more."""
         if not self.failed:
-            return False
-        failure = min(distance(config, other, self.ranges) for other in self.failed)
-        return failure < min(distance(config, other, self.ranges) for other in self.completed)
+            return 1.0
+        tried = [(distance(config, c, self.ranges), 1.0) for c in self.completed]
+        tried += [(distance(config, c, self.ranges), 0.0) for c in self.failed]
+        weights = [(1 / (apart + 1e-6) ** 2, good) for apart, good in sorted(tried)[:_NEIGHBOURS]]
+        return sum(weight * good for weight, good in weights) / sum(weight for weight, _ in weights)
 
 
 def screening(space: Space, factors: Sequence[str], size: int, seed: int, directions: Mapping[str, int]) -> list[Idea]:
@@ -124,7 +132,7 @@ def followed(space: Space, effects: Sequence[Effect]) -> Iterator[Idea]:
     if reversed_:
         why = f"{_heard(losers)}: the other way may help"
         yield Idea(config={**together, **reversed_}, kind="combination", why=why, factors=(*names, *reversed_))
-    for rung in (1, 2):
+    for rung in (1, 2) if winners else ():
         further = {e.factor: _rung(e, ranges, rung) for e in winners if is_ordered(ranges[e.factor])}
         why = f"{rung} step{'s' if rung > 1 else ''} further along what won: {_heard(winners)}"
         yield Idea(config={**together, **further}, kind="ladder", why=why, factors=names)
@@ -175,7 +183,8 @@ def _surrogate(space: Space, taken: Sequence[Config]) -> Surrogate | None:
 def _best(space: Space, model: Surrogate, configs: Sequence[Config]) -> Config:
     """The new and feasible configuration of the largest expected improvement; the first where none is."""
     worth = model.expected_improvement(configs)
-    order = sorted(range(len(configs)), key=lambda index: -worth[index])
+    order = sorted(range(len(configs)), key=lambda index: -worth[index])[:_SHORTLIST]
+    order.sort(key=lambda index: -worth[index] * space.feasible(configs[index]) ** 2)
     return next((configs[index] for index in order if space.is_open(configs[index])), configs[0])
 
 

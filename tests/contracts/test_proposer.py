@@ -1,5 +1,6 @@
 """What every Proposer promises: edits that follow from the brief, inside the ranges, and never twice."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from trainer.contract import find_task
 
 
 @pytest.fixture
-def notebook(tmp_path: Path):  # noqa: ANN201
+def notebook(tmp_path: Path) -> Iterator[Notebook]:
     with Notebook.open(tmp_path / "notebook", embedder=WordEmbedder()) as notebook:
         yield notebook
 

@@ -51,7 +51,7 @@ async def test_gpu_hours_are_a_limit(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, gpu_hours=0.1))
     reason, session = await worked(lab)
     assert reason == "the 0.1 GPU-hours are used"
-    assert session.budget.spent.gpu_hours < 0.1 + 2 * 25 / 3600 + 4 * 25 / 3600  # running trials, examination
+    assert session.pace.budget.spent.gpu_hours < 0.1 + 2 * 25 / 3600 + 4 * 25 / 3600  # running trials, examination
 
 
 async def test_what_crashes_never_wins_and_the_session_goes_on(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """The analyst: what a wave shows is computed in a true kernel and becomes a page; a dying kernel is told."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
+import pytest_asyncio
 
 from notebook_store.entry import Kind
 from notebook_store.export import to_ipynb
@@ -18,6 +19,7 @@ from tests.fake_embedder import WordEmbedder
 from tests.fakes import FakeClock
 from trainer.contract import Task, find_task
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")  # one kernel serves all: its start is most of the time
 FACTORS = tuple("ABCDEFGHIJK")
 NOISE = 0.01
 
@@ -37,14 +39,14 @@ class DyingKernel:
 
 
 @pytest.fixture
-def notebook(tmp_path: Path):
+def notebook(tmp_path: Path) -> Iterator[Notebook]:
     with Notebook.open(tmp_path / "notebook", embedder=WordEmbedder()) as notebook:
         yield notebook
 
 
-@pytest.fixture
-async def kernel(tmp_path: Path) -> AsyncIterator[JupyterKernel]:
-    kernel = JupyterKernel(tmp_path / "scratch")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kernel(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[JupyterKernel]:
+    kernel = JupyterKernel(tmp_path_factory.mktemp("scratch"))
     yield kernel
     await kernel.close()
 

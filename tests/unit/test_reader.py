@@ -1,6 +1,7 @@
 """The reader writes what papers say, word for word, once; and no role writes what is not its own."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +25,13 @@ PAPERS = {
 
 
 @pytest.fixture
-def notebook(tmp_path: Path):
+def notebook(tmp_path: Path) -> Iterator[Notebook]:
     with Notebook.open(tmp_path / "notebook", embedder=WordEmbedder()) as notebook:
         yield notebook
 
 
 @pytest.fixture
-def reader(tmp_path: Path, notebook: Notebook):
+def reader(tmp_path: Path, notebook: Notebook) -> Iterator[LiteratureReader]:
     lines = [
         json.dumps({"id": f"2001.0000{number}", "title": title, "abstract": text, "authors": "A. One, B. Two"})
         for number, (title, text) in enumerate(PAPERS.items(), 1)

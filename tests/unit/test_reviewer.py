@@ -1,5 +1,6 @@
 """The rule-based reviewer stops what would waste a slot, and says why."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ KNOBS: dict[str, Knob] = {"LR": 0.003, "WIDTH": 64, "NAME": "adamw"}
 
 
 @pytest.fixture
-def notebook(tmp_path: Path):
+def notebook(tmp_path: Path) -> Iterator[Notebook]:
     with Notebook.open(tmp_path / "notebook", embedder=WordEmbedder()) as notebook:
         yield notebook
 
