@@ -86,7 +86,8 @@ class Session:
     async def run(self) -> str:
         """Work until a limit is reached or somebody stops it; why it ended. Raises SwarmError when it cannot go on."""
         await self.pace.begin()
-        await self._journal.record(Kind.RUN_STARTED, str(self._run), {"pid": os.getpid()})
+        limits = self._lab.settings.limits.model_dump()
+        await self._journal.record(Kind.RUN_STARTED, str(self._run), {"pid": os.getpid(), "limits": limits})
         reason = "it failed"
         try:
             async with self._group:
