@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from notebook_store.entry import Entry
+from notebook_store.entry import Entry, Kind
 from swarm.leases.budget import Left
 from swarm.leases.lease import SlotState
 from swarm.research.experiment import Trial
@@ -17,6 +17,7 @@ from swarm.view import View
 from swarm.wording import duration, fates, improvement, plain, score, share, short
 
 ENTRIES = 6  # notebook entries shown
+KINDS = (Kind.RESULT, Kind.DECISION, Kind.INSIGHT, Kind.CLAIM, Kind.NOTE)  # not what is only proposed and reviewed
 SLOTS = 16  # slots shown; of more, the rest is counted
 LEVELS = "▁▂▃▄▅▆▇█"
 
@@ -31,7 +32,7 @@ def dashboard(view: View, *, notice: str = "") -> RenderableType:
         _slots(view.slots(), view, now=view.now),
         _work(status, waiting=len(view.queue())),
         Text(),
-        _notebook(view.entries(ENTRIES), view.state.session),
+        _notebook(view.entries(ENTRIES, KINDS), view.state.session),
         Text(),
         _means(status, view.left(status)),
     ]
@@ -49,7 +50,7 @@ def _best(view: View, status: Json) -> RenderableType:
     line.append(f"  {improvement(incumbent)}", style="")
     experiment = view.state.experiments[incumbent["experiment"]]
     what = Text(f"{short(experiment.id, view.state.session)}: {plain(experiment.hypothesis)}", style="dim")
-    what.truncate(160, overflow="ellipsis")
+    what.no_wrap, what.overflow = True, "ellipsis"
     return Group(line, what, Text(f"incumbents so far {staircase(_path(view))}", style="dim"))
 
 
@@ -71,9 +72,9 @@ def staircase(values: Sequence[float]) -> str:
 
 def _slots(slots: Sequence[SlotState], view: View, *, now: float) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("slot", no_wrap=True)
-    table.add_column("runs", no_wrap=True)
-    table.add_column("tier", no_wrap=True)
+    table.add_column("slot", no_wrap=True, min_width=6)
+    table.add_column("runs", no_wrap=True, min_width=16)
+    table.add_column("tier", no_wrap=True, min_width=8)
     table.add_column("", width=24)
     table.add_column("seconds", no_wrap=True)
     for slot in slots[:SLOTS]:
@@ -105,8 +106,8 @@ def _work(status: Json, *, waiting: int) -> RenderableType:
 
 def _notebook(entries: Sequence[Entry], session: str) -> RenderableType:
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column("kind", no_wrap=True, style="magenta")
-    table.add_column("experiment", no_wrap=True, style="dim")
+    table.add_column("kind", no_wrap=True, min_width=8, style="magenta")
+    table.add_column("experiment", no_wrap=True, min_width=4, style="dim")
     table.add_column("title", no_wrap=True, overflow="ellipsis")
     for entry in entries:
         table.add_row(entry.kind.value, short(entry.experiment or "", session), Text(plain(entry.title)))

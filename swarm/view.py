@@ -3,11 +3,12 @@
 import os
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from notebook_store.entry import Entry
+from notebook_store.entry import Kind as EntryKind
 from notebook_store.errors import NoNotebook, UnknownEntry
 from notebook_store.notebook import Notebook
 from swarm.config import Limits, Settings
@@ -162,10 +163,10 @@ class View:
 
     # ---- the notebook --------------------------------------------------------------------------------------
 
-    def entries(self, limit: int) -> list[Entry]:
-        """The session's newest notebook entries, newest first."""
+    def entries(self, limit: int, kinds: Sequence[EntryKind]) -> list[Entry]:
+        """The session's newest notebook entries of these kinds, newest first."""
         notebook = self._opened_notebook()
-        return [] if notebook is None else notebook.entries(limit=limit, session=self.state.session)
+        return [] if notebook is None else notebook.entries(limit=limit, session=self.state.session, kinds=kinds)
 
     def title(self, entry_id: str) -> str | None:
         """The title of a notebook entry; None when there is no such entry."""

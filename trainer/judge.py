@@ -173,17 +173,19 @@ def score(models: list[Model], shards: list[Shard], token_bytes: Tensor, chance:
                 nats[request.shard] += (answer.logsumexp(-1) - chosen).double().sum().item()
             if request.pair >= 0:
                 mine = answer[: request.prefix]
-                compare(kept.setdefault(request.pair, mine), mine, neighbours=request.prefix == model.shape[1])
+                compare(kept.setdefault(request.pair, mine), mine)
     lengths = [token_bytes[shard.targets].sum().item() for shard in shards]
     return [total / math.log(2) / length for total, length in zip(nats, lengths, strict=True)]
 
 
-def compare(first: Tensor, second: Tensor, *, neighbours: bool) -> None:
+def compare(first: Tensor, second: Tensor) -> None:
     """Raise Rejected where two answers to the same tokens differ by more than arithmetic explains."""
     difference = (first - second).abs().max().item()
     if not difference <= TOLERANCE * max(1.0, first.abs().max().item()):
-        why = "change with the other rows of a request" if neighbours else "change with tokens that come later"
-        raise Rejected(f"logits {why} (by up to {difference:.3g}); predict each token from those before it alone")
+        raise Rejected(
+            f"logits change (by up to {difference:.3g}) with later tokens or with other rows of a request; "
+            "predict each token from those before it in its row"
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------

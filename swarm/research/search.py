@@ -129,9 +129,11 @@ def followed(space: Space, effects: Sequence[Effect]) -> Iterator[Idea]:
     reversed_ = {
         e.factor: rungs[0] for e in losers if (rungs := ladder(base[e.factor], ranges[e.factor], -_way(e, ranges), 1))
     }
-    if reversed_:
-        why = f"{_heard(losers)}: the other way may help"
-        yield Idea(config={**together, **reversed_}, kind="combination", why=why, factors=(*names, *reversed_))
+    turned = [e for e in losers if e.factor in reversed_]
+    for some in ([turned] if len(turned) > 1 else []) + [[effect] for effect in turned[:_LADDERS]]:
+        config = {**together, **{e.factor: reversed_[e.factor] for e in some}}
+        why = f"{_heard(some)}: the other way may help"
+        yield Idea(config=config, kind="combination", why=why, factors=(*names, *(e.factor for e in some)))
     for rung in (1, 2) if winners else ():
         further = {e.factor: _rung(e, ranges, rung) for e in winners if is_ordered(ranges[e.factor])}
         why = f"{rung} step{'s' if rung > 1 else ''} further along what won: {_heard(winners)}"

@@ -17,15 +17,15 @@ ENDS = {  # file -> (outcome, what its message must say)
     "answers_nan": (REJECTED, "not all finite"),
     "answers_the_wrong_shape": (REJECTED, "logits have shape"),
     "edits_prepare": (REJECTED, "changed the protected file prepare.py"),
-    "leaks_across_the_batch": (REJECTED, "with the other rows"),
+    "leaks_across_the_batch": (REJECTED, "logits change"),
     "lies_about_its_steps": (TIMED_OUT, "cpu seconds"),
     "opens_a_socket": (CRASHED, "Network is unreachable"),
     "patches_time": (TIMED_OUT, "cpu seconds"),
-    "peeks_ahead": (REJECTED, "with tokens that come later"),
+    "peeks_ahead": (REJECTED, "logits change"),
     "pickle_bomb": (CRASHED, "safetensors"),
     "prints_a_fake_score": (Outcome.COMPLETED, ""),
     "reads_the_val_file": (CRASHED, "no data to be seen anywhere"),
-    "remembers_while_peeking": (REJECTED, "with tokens that come later"),
+    "remembers_while_peeking": (REJECTED, "logits change"),
     "trains_on_after_saving": (Outcome.COMPLETED, ""),
     "weights_by_symlink": (CRASHED, "said that it saved"),
 }
@@ -52,7 +52,7 @@ def test_every_cheat_is_listed() -> None:
 
 
 def test_an_honest_candidate_is_scored_by_the_judge(course: Course) -> None:
-    folder = write_trial(course.folder / "honest", course.task, data_dir=course.data, holdout=True)
+    folder = write_trial(course.folder / "honest", course.task, data_dir=course.data, budget=1.0, holdout=True)
     result = finish(folder)
     assert (result.outcome, result.trust, result.sandbox) == (Outcome.COMPLETED, Trust.JUDGED, sandbox_kind())
     assert result.metric is not None
@@ -63,7 +63,7 @@ def test_an_honest_candidate_is_scored_by_the_judge(course: Course) -> None:
     curve = read_curve(folder)
     assert len(curve) == result.steps > 10
     assert curve[-1]["loss"] < curve[0]["loss"]
-    assert 0.2 < result.train_seconds < 0.5 + 0.5
+    assert 0.4 < result.train_seconds < 1.0 + 0.3
 
 
 @pytest.mark.parametrize("name", sorted(ENDS))
