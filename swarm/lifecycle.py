@@ -164,14 +164,16 @@ class Lifecycle:
     # ---- noise floor ----------------------------------------------------------------------------------------
 
     async def measure_noise(self) -> None:
-        """Replicate the baseline on both tiers: the noise floor. Raises SwarmError when it does not run."""
+        """Replicate the baseline, first where the first wave is compared with it: the noise floor of both tiers.
+
+        Raises SwarmError when the baseline does not run.
+        """
         baseline = self._state.baseline
-        count = self._lab.settings.promotion.replicates
-        runs = [("screen", seed) for seed in self._lab.observer.reference_seeds(baseline)]
-        runs += [("validate", seed) for seed in seeds(self._lab.settings.seed, "validate", count)]
-        trials = await asyncio.gather(
-            *(self._lab.trials.run(baseline, tier, seed, bid=REFERENCE_BID) for tier, seed in runs)
-        )
+        trials: list[Trial] = []
+        validation = seeds(self._lab.settings.seed, "validate", self._lab.settings.promotion.replicates)
+        for tier, chosen in (("screen", self._lab.observer.reference_seeds(baseline)), ("validate", validation)):
+            runs = (self._lab.trials.run(baseline, tier, seed, bid=REFERENCE_BID) for seed in chosen)
+            trials += await asyncio.gather(*runs)
         failed = [trial for trial in trials if not trial.completed]
         if failed:
             raise SwarmError(

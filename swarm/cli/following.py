@@ -48,6 +48,7 @@ def screen_of(view: View, *, plain: bool) -> Screen:
 
 async def _follow(screen: Screen, over: Callable[[], bool]) -> None:
     """Show what is new, until it is over and all of it was shown."""
+    await asyncio.to_thread(screen.show)
     while True:
         last = over()
         await asyncio.to_thread(screen.show)

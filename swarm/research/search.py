@@ -6,13 +6,17 @@ Positions are in units of each range (see ``space``); a gain is positive when be
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from swarm.research.effects import Effect
 from swarm.research.experiment import Knob
-from swarm.research.space import configuration, distance, from_unit, is_ordered, to_unit
+from swarm.research.space import configuration, from_unit, is_ordered, position, to_unit
 from swarm.research.surrogate import Surrogate
 from swarm.research.waves import design, ladder, levels
 from trainer.contract import Range
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Config = Mapping[str, Knob]  # every constant of a candidate
 
@@ -61,6 +65,7 @@ class Space:
         self.scored = sorted((s for s in seen if s.gain is not None), key=lambda s: -(s.gain or 0.0))
         self.failed = [s.config for s in seen if s.infeasible]
         self.completed = [incumbent, *(s.config for s in self.scored)]
+        self._tried: np.ndarray | None = None  # positions of the completed and the failed, made when needed
         self._known = {self.key(c) for c in (incumbent, *(s.config for s in seen), *taken)}
 
     def key(self, config: Config) -> tuple[tuple[str, Knob], ...]:
@@ -83,12 +88,18 @@ class Space:
 
     def feasible(self, config: Config) -> float:
         """Share of the nearest tried configurations that did not fail, the nearer ones weighing more."""
+        import numpy as np
+
         if not self.failed:
             return 1.0
-        tried = [(distance(config, c, self.ranges), 1.0) for c in self.completed]
-        tried += [(distance(config, c, self.ranges), 0.0) for c in self.failed]
-        weights = [(1 / (apart + 1e-6) ** 2, good) for apart, good in sorted(tried)[:_NEIGHBOURS]]
-        return sum(weight * good for weight, good in weights) / sum(weight for weight, _ in weights)
+        if self._tried is None:
+            tried = [*self.completed, *self.failed]
+            self._tried = np.array([position({**self.incumbent, **c}, self.ranges) for c in tried])
+        here = np.array(position(config, self.ranges))
+        apart = ((self._tried - here) ** 2).sum(axis=1)
+        nearest = np.argsort(apart, kind="stable")[:_NEIGHBOURS]
+        weights = 1 / (apart[nearest] + 1e-12)
+        return float(weights[nearest < len(self.completed)].sum() / weights.sum())
 
 
 def screening(space: Space, factors: Sequence[str], size: int, seed: int, directions: Mapping[str, int]) -> list[Idea]:

@@ -86,6 +86,17 @@ def distance(a: Mapping[str, Knob], b: Mapping[str, Knob], ranges: Mapping[str, 
     return math.sqrt(total)
 
 
+def position(knobs: Mapping[str, Knob], ranges: Mapping[str, Range]) -> list[float]:
+    """A configuration as a point whose Euclidean distances are those of ``distance``."""
+    found: list[float] = []
+    for name, within in ranges.items():
+        if is_ordered(within):
+            found.append(to_unit(knobs[name], within))
+        else:
+            found += [math.sqrt(0.5) * (knobs[name] == choice) for choice in within.choices]
+    return found
+
+
 def configuration(knobs: Mapping[str, Knob], names: Iterable[str]) -> tuple[tuple[str, Knob], ...]:
     """A key under which two equal configurations meet."""
     return tuple((name, knobs[name]) for name in sorted(names) if name in knobs)

@@ -1,10 +1,10 @@
 """What the ledger's events add up to: the state of one session. Pure; costs grow with events, not history."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from swarm.research.experiment import Experiment, Json, Move, Status, Trial
+from swarm.research.experiment import Experiment, Move, Status, Trial
 from swarm.research.ledger import Event, Kind
 from swarm.research.promotion import Noise, NoiseFloor
 
@@ -100,7 +100,7 @@ class SessionState:
         return [accelerator for known, accelerator in self._floors if known == tier]
 
     def elapsed(self, pulses: Mapping[int, float]) -> float:
-        """Seconds the session has worked in all its runs, a live one up to its last pulse; pauses between do not count."""
+        """Seconds the session has worked in all its runs, a live one up to its last pulse; time between is left out."""
         total = 0.0
         for run in self.runs.values():
             alive = run.ended_at if run.ended_at is not None else pulses.get(run.number, run.started_at)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from swarm.research.experiment import Knob
-from swarm.research.space import is_ordered, to_unit
+from swarm.research.space import is_ordered, position
 from trainer.contract import Range
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Surrogate:
         middle = float(np.median(y))
         y = np.maximum(y, middle - _FLOOR * max(float(y.max()) - middle, 1e-12))
         self._mean, self._scale = float(y.mean()), float(y.std()) or 1.0
-        self._x = np.array([self._features(config) for config in configs])
+        self._x = np.array([position(config, self._ranges) for config in configs])
         self._y = (y - self._mean) / self._scale
         self._groups = self._factor_of_feature()
         self._lengths = np.full(len(ranges), 0.6 * math.sqrt(len(ranges)))
@@ -52,7 +52,7 @@ class Surrogate:
         import numpy as np
         from scipy.stats import norm
 
-        mean, sd = self._predict(np.array([self._features(config) for config in configs]))
+        mean, sd = self._predict(np.array([position(config, self._ranges) for config in configs]))
         best = float(self._predict(self._x)[0].max())  # the best believed, not the luckiest measured
         z = (mean - best) / sd
         return np.asarray(self._scale * sd * (z * norm.cdf(z) + norm.pdf(z)))
@@ -61,25 +61,16 @@ class Surrogate:
         """Expected gain, metric units."""
         import numpy as np
 
-        return self._mean + self._scale * float(self._predict(np.array([self._features(config)]))[0][0])
+        return self._mean + self._scale * float(self._predict(np.array([position(config, self._ranges)]))[0][0])
 
     def believe(self, config: Mapping[str, Knob]) -> None:
         """Take the expected gain of a configuration as measured (kriging believer: Ginsbourger et al., 2010)."""
         import numpy as np
 
-        feature = np.array([self._features(config)])
+        feature = np.array([position(config, self._ranges)])
         believed = self._predict(feature)[0]
         self._x, self._y = np.vstack([self._x, feature]), np.append(self._y, believed)
         self._solve()
-
-    def _features(self, config: Mapping[str, Knob]) -> list[float]:
-        found: list[float] = []
-        for name, within in self._ranges.items():
-            if is_ordered(within):
-                found.append(to_unit(config[name], within))
-            else:
-                found += [math.sqrt(0.5) * (config[name] == choice) for choice in within.choices]
-        return found
 
     def _factor_of_feature(self) -> "np.ndarray":
         import numpy as np

@@ -1,5 +1,6 @@
 """What a person sees of a session while it runs: the dashboard and the log lines, both from the record alone."""
 
+import asyncio
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from swarm.cli.following import watch_session
 from swarm.config import Limits
 from swarm.dashboard import KINDS, dashboard, staircase
 from swarm.home import Home
@@ -101,6 +103,19 @@ def test_every_proposal_is_told_once_alone_or_with_its_wave(view: View) -> None:
 def test_two_who_look_on_are_told_the_same(view: View) -> None:
     with View(Home(finished_home(), create=False)) as other:
         assert narrated(view) == narrated(other)
+
+
+async def test_who_looks_on_sees_the_end_and_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lab = bench(tmp_path, limits=Limits(hours=None, experiments=4))
+    with lab.session() as session:
+        working = asyncio.create_task(lab.clock.drive(session.run()))
+        while not session.state.runs:
+            await asyncio.sleep(0.001)
+        with View(_as_home(tmp_path), clock=lab.clock) as view:
+            await watch_session(view, plain=True)
+            assert not view.live
+        await working
+    assert "run ended: all 4 experiments are done" in capsys.readouterr().out
 
 
 def test_progress_is_told_twice_a_minute(view: View) -> None:
