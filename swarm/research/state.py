@@ -100,7 +100,7 @@ class SessionState:
         return [accelerator for known, accelerator in self._floors if known == tier]
 
     def elapsed(self, pulses: Mapping[int, float]) -> float:
-        """Seconds the session has worked in all its runs, a live one up to its last pulse; time between is left out."""
+        """Seconds worked in all runs, a live one up to its last pulse; time between runs is left out."""
         total = 0.0
         for run in self.runs.values():
             alive = run.ended_at if run.ended_at is not None else pulses.get(run.number, run.started_at)
