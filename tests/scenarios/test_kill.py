@@ -23,7 +23,7 @@ Y = 1.0
 
 print("begun", flush=True)
 time.sleep(0.4)
-noise = random.Random(os.environ.get("SEED", "0")).gauss(0, 0.01)
+noise = random.Random(os.environ["NIGHTSWARM_SEED"]).gauss(0, 0.01)
 print(f"loss: {1 + 0.1 * (X - 3) ** 2 + 0.1 * (Y - 2) ** 2 + noise:.6f}")
 """
 TASK = """\
@@ -50,7 +50,7 @@ def task(tmp_path: Path) -> Path:
 
 
 def swarm(home: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "swarm.cli", "--home", str(home), *arguments]
+    command = [str(Path(sys.executable).with_name("swarm")), "--home", str(home), *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
