@@ -328,7 +328,7 @@ class Session:
         ledger = self._journal.ledger
         seen = await asyncio.to_thread(ledger.last_wish)
         while True:
-            await asyncio.to_thread(ledger.pulse, self._state.session, self._run, self._lab.clock.now())
+            await asyncio.to_thread(ledger.pulse, self._state.session, self._run, self._lab.clock.now(), self.phase)
             for seq, wish in await asyncio.to_thread(ledger.wishes, self._state.session, seen):
                 seen = seq
                 await self._heed(wish)

@@ -118,7 +118,7 @@ class View:
             now=self.now,
             pulses=self._ledger.pulses(state.session),
             process_alive=run is not None and process_exists(run.pid),
-            phase=self.phase(),
+            phase=self.phase() or self._ledger.phase(state.session),
             promoted=len(self._promoted),
             use=self._leases.lease_seconds(session=state.session),
         )

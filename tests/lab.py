@@ -112,6 +112,13 @@ class Bench:
         ledger.wish(session, wish, at=self.clock.now())
         ledger.close()
 
+    def noted_phase(self, session: str = "bowl-1") -> str:
+        """What the session's process last said it was doing."""
+        ledger = Ledger(self.root / "ledger.db")
+        phase = ledger.phase(session)
+        ledger.close()
+        return phase
+
     @contextmanager
     def session(self, name: str = "bowl-1") -> Iterator[Session]:
         ledger = Ledger(self.root / "ledger.db")

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS events (
 );
 CREATE INDEX IF NOT EXISTS events_of_session ON events (session, seq);
 CREATE TABLE IF NOT EXISTS pulses (session TEXT NOT NULL, run INTEGER NOT NULL, at REAL NOT NULL,
-    PRIMARY KEY (session, run)) WITHOUT ROWID;
+    phase TEXT NOT NULL, PRIMARY KEY (session, run)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS wishes (seq INTEGER PRIMARY KEY AUTOINCREMENT, session TEXT NOT NULL,
     wish TEXT NOT NULL, at REAL NOT NULL);
 """
@@ -129,11 +129,11 @@ class Ledger:
             ).fetchall()
         return [row[0] for row in rows]
 
-    def pulse(self, session: str, run: int, at: float) -> None:
-        """Note that run number ``run`` of the session was alive at ``at`` (unix seconds)."""
+    def pulse(self, session: str, run: int, at: float, phase: str) -> None:
+        """Note that run number ``run`` of the session was alive at ``at`` (unix seconds) and what it was doing."""
         with self._lock:
             try:
-                self._db.execute("INSERT OR REPLACE INTO pulses VALUES (?, ?, ?)", (session, run, at))
+                self._db.execute("INSERT OR REPLACE INTO pulses VALUES (?, ?, ?, ?)", (session, run, at, phase))
             except sqlite3.OperationalError as error:
                 raise _told(error) from error
 
@@ -141,6 +141,14 @@ class Ledger:
         """Run number -> unix seconds it was last alive."""
         with self._lock:
             return dict(self._db.execute("SELECT run, at FROM pulses WHERE session = ?", (session,)).fetchall())
+
+    def phase(self, session: str) -> str:
+        """What the session's newest run said it was doing at its last pulse; empty before any."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT phase FROM pulses WHERE session = ? ORDER BY run DESC LIMIT 1", (session,)
+            ).fetchone()
+        return "" if row is None else str(row[0])
 
     def wish(self, session: str, wish: str, at: float) -> None:
         """Leave a wish (stop, stop-now, pause, resume) for the process that works on the session."""

@@ -122,6 +122,7 @@ async def test_a_paused_session_starts_nothing_until_it_is_resumed(tmp_path: Pat
         while lab.clock.now() < paused_at + 60:
             await session.changed()
         assert len(lab.executor.orders) == started
+        assert lab.noted_phase() == "paused"  # what another process is told
         lab.wish("resume")
         assert await run == "all 8 experiments are done"
 
