@@ -34,12 +34,13 @@ class View:
         home: Home,
         session: str | None = None,
         *,
-        phase: Callable[[], str] = lambda: "",
+        phase: Callable[[], str] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Open the session named, or the newest one.
 
-        ``phase`` says what the running session is doing. Raises InputError when there is no such session, HomeTooNew.
+        ``phase`` says what the running session is doing; None: what it left with its last pulse. Raises InputError
+        when there is no such session, HomeTooNew.
         """
         self._clock = clock or SystemClock()
         self._ledger = Ledger(home.ledger)
@@ -50,8 +51,8 @@ class View:
         self._limits: Limits | None = None
         self._promoted: set[str] = set()
         self._lasted: dict[str, deque[float]] = {}  # tier -> seconds its last trials took
-        self.phase = phase
         self.state = SessionState(find_session(self._ledger, session, home.root))
+        self.phase = phase or (lambda: self._ledger.phase(self.state.session))
 
     def close(self) -> None:
         self._leases.close()
@@ -118,7 +119,7 @@ class View:
             now=self.now,
             pulses=self._ledger.pulses(state.session),
             process_alive=run is not None and process_exists(run.pid),
-            phase=self.phase() or self._ledger.phase(state.session),
+            phase=self.phase(),
             promoted=len(self._promoted),
             use=self._leases.lease_seconds(session=state.session),
         )

@@ -150,7 +150,10 @@ def note(
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(metavar="F", help="File to write: .ipynb, .md or .tsv.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[F]", help="File to write: .ipynb, .md or .tsv; left out: standard output."),
+    ] = None,
     to: Annotated[Format | None, typer.Option("--to", help="Format, where the file's name does not tell.")] = None,
     session: InSession = None,
     home: InHome = HOME,
@@ -162,9 +165,10 @@ def export(
     from swarm.errors import InputError
     from swarm.home import Home
 
-    form = to or _ENDINGS.get(file.suffix.lower())
+    form = to or _ENDINGS.get(file.suffix.lower() if file is not None else "")
     if form is None:
-        raise InputError(f"{file} does not tell a format; end it in .ipynb, .md or .tsv, or give --to")
+        where = "standard output" if file is None else file
+        raise InputError(f"{where} does not tell a format; give --to, or a file that ends in .ipynb, .md or .tsv")
     filters = Filters(session=session) if session is not None else Filters()
     place = Home(home, create=False)
     with Notebook.read(place.notebook) as notebook:
@@ -177,6 +181,9 @@ def export(
             text = exporting.to_markdown(entries, title=title)
         case Format.TSV:
             text = exporting.to_tsv(entries)
+    if file is None:
+        print(text, end="")
+        return
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from swarm.cli import app
 from swarm.home import Home
 from tests.small_home import SESSION, bare_home, task_folder
 
@@ -19,9 +21,9 @@ def swarm(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def refused(home: Path, *arguments: str) -> str:
-    """The one line with which a command is refused."""
-    done = swarm(home, *arguments)
-    assert done.returncode == 2, done.stderr
+    """The one line with which a command is refused, run in this process to save its start."""
+    done = CliRunner().invoke(app, arguments, env={"SWARM_HOME": str(home)})
+    assert done.exit_code == 2, done.stderr
     assert done.stderr.startswith("swarm: ")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
@@ -31,6 +33,13 @@ def refused(home: Path, *arguments: str) -> str:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return bare_home(tmp_path / "home")
+
+
+def test_a_mistake_is_one_line_and_exit_2_in_a_shell_too(home: Path) -> None:
+    done = swarm(home, "status", "nosuch")
+    assert done.returncode == 2
+    assert done.stderr.startswith("swarm: no session 'nosuch'")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_unknown_task_names_those_there_are_and_makes_no_home(tmp_path: Path) -> None:

@@ -118,6 +118,28 @@ async def test_who_looks_on_sees_the_end_and_leaves(tmp_path: Path, capsys: pyte
     assert "run ended: all 4 experiments are done" in capsys.readouterr().out
 
 
+async def test_pausing_and_draining_are_seen_from_outside(tmp_path: Path) -> None:
+    lab = bench(tmp_path, limits=Limits(hours=None, experiments=40))
+    with lab.session() as session:
+        working = asyncio.create_task(lab.clock.drive(session.run()))
+        with View(_as_home(tmp_path), clock=lab.clock) as view:
+
+            async def seen(phase: str, state: str) -> None:
+                async with asyncio.timeout(60):
+                    while (view.phase(), view.refresh().status()["state"]) != (phase, state):
+                        await asyncio.sleep(0.005)
+
+            await seen("working", "running")
+            lab.wish("pause")
+            await seen("paused", "paused")
+            lab.wish("resume")
+            await seen("working", "running")
+            lab.wish("stop")
+            await seen("draining", "draining")
+            await working
+            assert view.refresh().status()["state"] == "stopped"
+
+
 def test_progress_is_told_twice_a_minute(view: View) -> None:
     narrator = Narrator(view)
     began = 0.0
