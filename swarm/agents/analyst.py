@@ -19,7 +19,7 @@ from trainer.contract import Outcome
 
 DESIGNED = ("plackett-burman", "factorial", "half-factorial")  # two levels a factor; other waves give trends
 
-_CELL_SECONDS = 120.0  # a cold import of the statistics on a busy machine takes ten
+_CELL_SECONDS = 120.0  # generous: a busy machine must not look like a hung cell
 _TITLE_EFFECTS = 3
 
 _COMPUTE = """\

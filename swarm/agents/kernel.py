@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jupyter_client.asynchronous.client import AsyncKernelClient
     from jupyter_client.manager import AsyncKernelManager
 
-_START_SECONDS = 60.0  # a cold start under load; seldom more than two seconds
+_START_SECONDS = 60.0  # generous: a start takes about one on an idle machine
 _POLL_SECONDS = 0.5  # how often a silent kernel is looked at
 _MEMORY_BYTES = 4 << 30  # of address space; libraries reserve far more than they use
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV")

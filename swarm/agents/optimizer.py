@@ -5,13 +5,13 @@ What it proposes, in this order:
 1. a Plackett-Burman wave around the incumbent, so that a dozen trials tell some eleven effects apart;
 2. once the analyst's insights are in the notebook, what they call for: the significant effects together, then
    further along (``swarm.research.search.followed``);
-3. local steps from the best configurations observed, and every fourth proposal one of TPE's (Bergstra et al.,
-   NeurIPS 2011; multivariate, constant liar). The weight is on local steps because with some tens of trials a
-   greedy local search beats TPE when it starts from a sound configuration (Ferreira et al., arXiv 2603.24647,
-   re-analysed in docs/evidence.md); TPE's share keeps it from settling in the first basin.
+3. local steps from the best configurations observed, chosen by the expected improvement of a small Gaussian
+   process (``swarm.research.search.local``), and every fourth proposal one of TPE's (Bergstra et al., NeurIPS
+   2011; multivariate, constant liar). The weight is on local steps because a session has tens of trials and starts
+   from a configuration that works; TPE's share keeps it from settling in the first basin.
 
-Failed configurations never become numbers: TPE is told FAIL, and a proposal whose nearest tried configuration
-failed is not made. The study is rebuilt from the brief each time: state is replay.
+Failed configurations never become numbers: TPE is told FAIL, and a proposal is not made when the tried
+configurations nearest to it mostly failed. The study is rebuilt from the brief each time: state is replay.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """A small Gaussian process over the search space: what a configuration not yet tried is expected to gain. Pure.
 
 Matern 5/2 with one length a factor (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, chapters
-2, 4, 5), its lengths found by coordinate search on the marginal likelihood: tens of milliseconds for a hundred
+2, 4, 5), its lengths found by coordinate search on the marginal likelihood: a tenth of a second for a hundred
 trials on one core, so that thinking never takes the processor from the trials.
 """
 
