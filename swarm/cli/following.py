@@ -6,7 +6,8 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from swarm.assemble import StartRequest, opened_session
+from swarm.assemble.choice import StartRequest
+from swarm.assemble.session import opened_session
 from swarm.cli.closing import print_closing
 from swarm.cli.screen import LiveScreen, LogScreen, Screen
 from swarm.home import Home

@@ -35,7 +35,7 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
     """
     import asyncio
 
-    from swarm.assemble import StartRequest
+    from swarm.assemble.choice import StartRequest
     from swarm.cli.following import run_session
     from swarm.errors import InputError
     from swarm.home import Home

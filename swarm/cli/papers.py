@@ -22,7 +22,7 @@ def add(
     home: InHome = HOME,
 ) -> None:
     """Add papers; says how many were new, known and unreadable, and why."""
-    from swarm.assemble import open_library
+    from swarm.assemble.stores import open_library
     from swarm.errors import InputError
     from swarm.home import Home
     from swarm.wording import plain
@@ -63,7 +63,7 @@ def _progress(step: str, done: int, of: int | None) -> None:
 @app.command("list")
 def list_papers(limit: Limit = 50, as_json: AsJson = False, home: InHome = HOME) -> None:
     """List the papers, those added last first."""
-    from swarm.assemble import open_library
+    from swarm.assemble.stores import open_library
     from swarm.home import Home
 
     with open_library(Home(home, create=True)) as library:
@@ -88,7 +88,7 @@ def search(
     home: InHome = HOME,
 ) -> None:
     """Find papers by meaning and by words, best first."""
-    from swarm.assemble import open_library
+    from swarm.assemble.stores import open_library
     from swarm.home import Home
     from swarm.wording import plain
 
@@ -113,7 +113,7 @@ def show(
 ) -> None:
     """Show one paper with its text."""
     from papers.store import UnknownPaperError
-    from swarm.assemble import open_library
+    from swarm.assemble.stores import open_library
     from swarm.errors import InputError
     from swarm.home import Home
     from swarm.wording import plain, printable

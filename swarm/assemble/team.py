@@ -1,0 +1,57 @@
+"""The specialists of a session, put together."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from papers.library import Library
+from swarm.agents.analyst import Analyst
+from swarm.agents.kernel import JupyterKernel
+from swarm.agents.optimizer import OptimizerProposer
+from swarm.agents.reader import LiteratureReader
+from swarm.agents.reviewer import ReviewContext, RuleReviewer
+from swarm.observer import Observer
+from swarm.ports import Brief, WaveReport
+from swarm.research.experiment import Experiment, Proposal, Review
+from swarm.research.knobs import derive_ranges, read_knobs
+from swarm.research.lineage import Lineage
+from trainer.contract import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Team:
+    """The specialists of a session."""
+
+    proposer: OptimizerProposer
+    reviewer: RuleReviewer
+    reader: LiteratureReader
+    library: Library
+    analyst: Analyst
+    kernel: JupyterKernel
+    observer: Observer
+    lineage: Lineage
+    task: Task
+    memory_mb: float | None  # MiB a trial may use on the smallest slot; None: no limit
+
+    async def propose(self, brief: Brief) -> list[Proposal]:
+        return await self.proposer.propose(brief)
+
+    async def review(self, _: Experiment, proposal: Proposal) -> Review:
+        source = await asyncio.to_thread(self.lineage.source, proposal.parent)
+        context = ReviewContext(
+            parent_source=source,
+            ranges=derive_ranges(read_knobs(source), self.task.ranges),
+            observations=await self.observer.observations(),
+            memory_mb=self.memory_mb,
+        )
+        return await self.reviewer.review(proposal, context)
+
+    async def read(self, factors: Sequence[str]) -> None:
+        await asyncio.to_thread(self.library.embed)
+        await self.reader.read(factors)
+
+    async def analyse(self, report: WaveReport) -> str:
+        return await self.analyst.analyse(report)
+
+    async def close(self) -> None:
+        await self.kernel.close()
