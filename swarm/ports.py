@@ -41,6 +41,7 @@ class Slot:
     device: int | None = None  # CUDA device number; None on CPU
     memory_mb: int | None = None  # MiB a trial may use; None: the task's limit alone
     price_per_hour: float = 0.0  # dollars
+    lead_seconds: float = 0.0  # how long before a trial's expected end the next one is put in line; 0: never
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,9 +97,12 @@ def leases(as_json: AsJson = False, home: InHome = HOME) -> None:
         print_json({"slots": slots, "queue": queue})
         return
     print_table(
-        ("slot", "accelerator", "trial", "tier", "holder", "held"),
+        ("slot", "accelerator", "trial", "next in line", "tier", "holder", "held"),
         [
-            (s["slot"], s["accelerator"], s["trial"] or "free", s["tier"], s["holder"], _seconds(s["held_seconds"]))
+            (
+                *(s["slot"], s["accelerator"], s["trial"] or s["unavailable"] or "free", s["next"] or ""),
+                *(s["tier"], s["holder"], _seconds(s["held_seconds"])),
+            )
             for s in slots
         ],
         empty="no slots are registered yet; `swarm start` registers those of this machine",
@@ -122,6 +125,8 @@ def _slot(state: "SlotState", now: float) -> dict[str, Any]:
         "holder": lease and lease.holder,
         "tier": lease and lease.tier,
         "trial": lease and lease.request_id,
+        "next": state.next and state.next.request_id,
+        "unavailable": state.unavailable,
         "held_seconds": lease and now - lease.granted_at,
         "expires_in_seconds": lease and lease.expires_at - now,
     }

@@ -103,7 +103,7 @@ class LeaseDesk:
                 try:
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._changed.wait()
-                except TimeoutError:  # another process may have granted our requests, or freed slots
+                except TimeoutError:  # another process may have granted our requests or freed slots, a slot may be due
                     self._hand_out(await self.call(self.manager.live))
         except SwarmError as error:
             for waiter in self._waiters.values():

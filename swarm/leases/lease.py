@@ -8,6 +8,10 @@ lease frees nothing by itself. Tokens only grow, so a late result is told from a
       │           ├──────> expired ──┐
       │           └──────────────────┴──> reclaimed
       └──> withdrawn
+
+A slot that takes long to start a trial (``Slot.lead_seconds``) is granted once more shortly before its trial's
+expected end: the second lease is *in line*. It is a lease like any other, with its token and its deadline, but it
+costs nothing until the first one ends and makes it the slot's holder.
 """
 
 import sqlite3
@@ -71,6 +75,8 @@ class SlotState:
     slot: Slot
     offered: bool  # False: no longer registered; it gets no new lease
     lease: Lease | None  # None: free
+    next: Lease | None = None  # in line behind it
+    unavailable: str | None = None  # why it gets no lease for the time being; None: it does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +85,7 @@ class SlotUse:
 
     slot: str
     accelerator: str
-    seconds: float  # under lease
+    seconds: float  # under lease, not counting the time in line
     dollars: float  # at the slot's price when each lease was granted
 
 
@@ -91,6 +97,7 @@ def slot_of(row: sqlite3.Row, name: str) -> Slot:
         device=row["device"],
         memory_mb=row["memory_mb"],
         price_per_hour=row["price_per_hour"],
+        lead_seconds=row["lead_seconds"],
     )
 
 

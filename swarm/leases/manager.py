@@ -12,43 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from swarm.errors import DiskFull, HomeTooNew, InputError, StaleToken, SwarmError
-from swarm.leases import order
+from swarm.leases import order, schema
 from swarm.leases.lease import Lease, SlotState, SlotUse, State, Tier, Waiting, lease_of, slot_of
 from swarm.ports import Clock, Slot
 
 LEASE_SECONDS = 120.0  # a lease lives this long after its last heartbeat
 _BUSY_SECONDS = 30.0  # wait this long for another process's transaction
 _CHECKPOINT_PAGES = 8000  # 32 MB of journal between checkpoints: each costs milliseconds, and falls on a grant
-_VERSION = 1
 
-_SCHEMA = """
-CREATE TABLE slots (
-    name TEXT PRIMARY KEY, accelerator TEXT NOT NULL, device INTEGER, memory_mb INTEGER,
-    price_per_hour REAL NOT NULL, offered INTEGER NOT NULL, token INTEGER
-) STRICT;
-CREATE TABLE tiers (
-    name TEXT PRIMARY KEY, priority INTEGER NOT NULL, accelerators TEXT NOT NULL, typical_seconds REAL NOT NULL
-) STRICT;
-CREATE TABLE requests (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, session TEXT NOT NULL, holder TEXT NOT NULL,
-    tier TEXT NOT NULL, bid REAL NOT NULL, requested_at REAL NOT NULL, born INTEGER NOT NULL,
-    state TEXT NOT NULL, token INTEGER
-) STRICT;
-CREATE TABLE leases (
-    token INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, session TEXT NOT NULL, holder TEXT NOT NULL,
-    tier TEXT NOT NULL, slot TEXT NOT NULL, accelerator TEXT NOT NULL, price_per_hour REAL NOT NULL,
-    granted_at REAL NOT NULL, ttl REAL NOT NULL, expires_at REAL NOT NULL, ended_at REAL, charged REAL NOT NULL,
-    state TEXT NOT NULL
-) STRICT;
-CREATE INDEX leases_granted ON leases (expires_at) WHERE state = 'granted';
-CREATE INDEX leases_session ON leases (session, granted_at);
-"""
-
-_HELD = "SELECT l.*, s.device, s.memory_mb FROM slots s JOIN leases l ON l.token = s.token"
+_LEASES = "SELECT l.*, s.device, s.memory_mb, s.lead_seconds FROM slots s JOIN leases l ON l.token"
+_HOLDERS, _IN_LINE_ONES, _HELD = f"{_LEASES} = s.token", f"{_LEASES} = s.next", f"{_LEASES} IN (s.token, s.next)"
 _USE = """
 SELECT slot, accelerator, SUM(seconds) AS seconds, SUM(seconds * price_per_hour) / 3600 AS dollars FROM (
-    SELECT *, MAX(0.0, MIN(COALESCE(ended_at, :until), :until) - MAX(granted_at, :since)) AS seconds
-    FROM leases WHERE granted_at < :until
+    SELECT *, MAX(0.0, MIN(COALESCE(ended_at, :until), :until) - MAX(held_from, :since)) AS seconds
+    FROM leases WHERE held_from < :until
 ) GROUP BY slot, accelerator ORDER BY slot
 """
 
@@ -75,12 +52,10 @@ class LeaseManager:
             raise _explain(error) from error
         with self._transaction() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
+            if version > len(schema.UPGRADES):
                 raise HomeTooNew(f"{path} was written by a newer version; upgrade nightswarm or use another --home")
-            if version == 0:
-                for statement in filter(str.strip, (_SCHEMA + order.SCHEMA).split(";")):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {_VERSION}")
+            for statement in schema.statements(since=version):
+                db.execute(statement)
 
     def close(self) -> None:
         """Close the file. Leases and the queue stay."""
@@ -98,18 +73,27 @@ class LeaseManager:
         slots, tiers = tuple(slots), tuple(tiers)
         _check(slots, tiers)
         with self._transaction() as db:
-            db.execute("UPDATE slots SET offered = 0")
+            db.execute("UPDATE slots SET offered = 0, unavailable = NULL")
             db.executemany(
-                "INSERT INTO slots VALUES (?, ?, ?, ?, ?, 1, NULL) ON CONFLICT (name) DO UPDATE SET"
+                "INSERT INTO slots (name, accelerator, device, memory_mb, price_per_hour, lead_seconds, offered)"
+                " VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (name) DO UPDATE SET"
                 " accelerator = excluded.accelerator, device = excluded.device, memory_mb = excluded.memory_mb,"
-                " price_per_hour = excluded.price_per_hour, offered = 1",
-                [(s.name, s.accelerator, s.device, s.memory_mb, s.price_per_hour) for s in slots],
+                " price_per_hour = excluded.price_per_hour, lead_seconds = excluded.lead_seconds, offered = 1",
+                [(s.name, s.accelerator, s.device, s.memory_mb, s.price_per_hour, s.lead_seconds) for s in slots],
             )
             db.executemany(
                 "INSERT INTO tiers VALUES (?, ?, ?, 1.0) ON CONFLICT (name) DO UPDATE SET"
                 " priority = excluded.priority, accelerators = excluded.accelerators",
                 [(t.name, t.priority, json.dumps(t.accelerators)) for t in tiers],
             )
+
+    def set_unavailable(self, slot: str, why: str | None) -> None:
+        """Grant no lease on a registered slot for the time being; ``None`` makes it available again.
+
+        What runs there runs on.
+        """
+        with self._transaction() as db:
+            db.execute("UPDATE slots SET offered = ?, unavailable = ? WHERE name = ?", (why is None, why, slot))
 
     # ── the life of a request ───────────────────────────────────────────────────────────────────────────
 
@@ -153,10 +137,13 @@ class LeaseManager:
             return row is not None
 
     def grant(self) -> list[Lease]:
-        """Give free slots to waiting requests until one of the two runs out; the leases just made."""
+        """Give slots to waiting requests until one of the two runs out; the leases just made.
+
+        Free slots first, then places in line on slots that are about to be.
+        """
         made = []
         with self._transaction() as db:
-            while match := order.match(db):
+            while match := order.match(db, self._clock.now()):
                 made.append(self._make_lease(db, *match))
         return made
 
@@ -199,10 +186,12 @@ class LeaseManager:
                 (now, now),
             )
             overdue = db.execute(
-                "UPDATE leases SET state = 'expired' WHERE state = 'granted' AND expires_at <= ? RETURNING request",
+                "UPDATE leases SET state = 'expired' WHERE state = 'granted' AND expires_at <= ?"
+                " RETURNING request, token",
                 (now,),
             ).fetchall()
             db.executemany("UPDATE requests SET state = 'expired' WHERE id = ?", [(r["request"],) for r in overdue])
+            db.executemany("UPDATE slots SET next_due = NULL WHERE token = ?", [(r["token"],) for r in overdue])
             rows = db.execute(f"{_HELD} WHERE l.state = 'expired' ORDER BY l.token").fetchall()
         return [lease_of(row) for row in rows]
 
@@ -245,11 +234,18 @@ class LeaseManager:
         """All slots that are registered or still taken, by name."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT * FROM slots WHERE offered = 1 OR token IS NOT NULL ORDER BY name"
+                "SELECT * FROM slots WHERE offered = 1 OR token IS NOT NULL OR unavailable IS NOT NULL ORDER BY name"
             ).fetchall()
-            leases = {row["slot"]: lease_of(row) for row in self._db.execute(_HELD)}
+            holders = {row["slot"]: lease_of(row) for row in self._db.execute(_HOLDERS)}
+            in_line = {row["slot"]: lease_of(row) for row in self._db.execute(_IN_LINE_ONES)}
         return [
-            SlotState(slot=slot_of(row, row["name"]), offered=bool(row["offered"]), lease=leases.get(row["name"]))
+            SlotState(
+                slot=slot_of(row, row["name"]),
+                offered=bool(row["offered"]),
+                lease=holders.get(row["name"]),
+                next=in_line.get(row["name"]),
+                unavailable=row["unavailable"],
+            )
             for row in rows
         ]
 
@@ -277,7 +273,10 @@ class LeaseManager:
                 *(now, self._ttl, now + self._ttl, charged),
             ),
         ).lastrowid
-        db.execute("UPDATE slots SET token = ? WHERE name = ?", (token, slot["name"]))
+        if slot["token"] is None:
+            self._hold(db, token, slot)
+        else:
+            db.execute("UPDATE slots SET next = ? WHERE name = ?", (token, slot["name"]))
         db.execute("UPDATE requests SET state = 'granted', token = ? WHERE seq = ?", (token, request["seq"]))
         order.leave_line(db, request)
         assert token is not None
@@ -292,8 +291,20 @@ class LeaseManager:
             expires_at=now + self._ttl,
         )
 
+    def _hold(self, db: sqlite3.Connection, token: int | None, slot: sqlite3.Row) -> None:
+        """Make a lease the holder of its slot: from now on it is paid for, and later another may stand in line."""
+        now = self._clock.now()
+        db.execute("UPDATE leases SET held_from = ? WHERE token = ?", (now, token))
+        due = None
+        if slot["lead_seconds"] and (typical := order.typical_seconds(db, token)) is not None:
+            due = now + typical - slot["lead_seconds"]
+        db.execute("UPDATE slots SET token = ?, next = NULL, next_due = ? WHERE name = ?", (token, due, slot["name"]))
+
     def _end(self, token: int, allowed: set[State], final: State) -> None:
-        """Close a lease and free its slot; the estimate its holder was charged becomes what it took."""
+        """Close a lease and free its slot, or hand it to the lease in line.
+
+        The estimate its holder was charged becomes what it took.
+        """
         now = self._clock.now()
         with self._transaction() as db:
             row = db.execute("SELECT * FROM leases WHERE token = ?", (token,)).fetchone()
@@ -303,8 +314,14 @@ class LeaseManager:
                 raise _stale(token, row)
             db.execute("UPDATE leases SET state = ?, ended_at = ? WHERE token = ?", (final, now, token))
             db.execute("UPDATE requests SET state = ? WHERE id = ?", (final, row["request"]))
-            db.execute("UPDATE slots SET token = NULL WHERE name = ?", (row["slot"],))
-            order.settle(db, row, max(0.0, now - row["granted_at"]))
+            slot = db.execute("SELECT * FROM slots WHERE name = ?", (row["slot"],)).fetchone()
+            if slot["next"] == token:
+                db.execute("UPDATE slots SET next = NULL WHERE name = ?", (slot["name"],))
+            elif slot["next"] is not None:
+                self._hold(db, slot["next"], slot)
+            else:
+                db.execute("UPDATE slots SET token = NULL WHERE name = ?", (slot["name"],))
+            order.settle(db, row, None if row["held_from"] is None else max(0.0, now - row["held_from"]))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -16,20 +16,6 @@ PATIENCE = 256  # grants a request lets pass before it counts as aged
 AGED_TURN = 8  # one grant in so many goes to the oldest aged request
 _SMOOTHING = 0.2  # weight of the newest lease in its tier's typical seconds
 
-# A line is one holder's requests for one tier; `charged` is the holder's and equal in all its lines.
-SCHEMA = """
-CREATE TABLE lines (
-    tier TEXT NOT NULL, session TEXT NOT NULL, holder TEXT NOT NULL, waiting INTEGER NOT NULL,
-    charged REAL NOT NULL, PRIMARY KEY (session, holder, tier)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX lines_next ON lines (tier, charged) WHERE waiting > 0;
-CREATE TABLE present (charged REAL NOT NULL) STRICT;
-INSERT INTO present VALUES (0.0);
-CREATE INDEX requests_line ON requests (tier, session, holder, bid DESC, seq) WHERE state = 'queued';
-CREATE INDEX requests_age ON requests (tier, seq) WHERE state = 'queued';
-CREATE INDEX slots_free ON slots (accelerator, name) WHERE offered = 1 AND token IS NULL;
-"""
-
 
 def last_token(db: sqlite3.Connection) -> int:
     """The token of the newest lease; 0 before the first."""
@@ -37,14 +23,18 @@ def last_token(db: sqlite3.Connection) -> int:
     return token
 
 
-def match(db: sqlite3.Connection) -> tuple[sqlite3.Row, sqlite3.Row] | None:
-    """The request to serve next and the free slot it gets; None when no free slot suits a waiting request."""
+def match(db: sqlite3.Connection, now: float) -> tuple[sqlite3.Row, sqlite3.Row] | None:
+    """The request to serve next and the slot it gets; None when no slot suits a waiting request.
+
+    The slot is free, or is taken and was due before ``now`` (unix seconds) to have a lease in line.
+    """
     servable = {}
     for tier in db.execute("SELECT name, priority, accelerators FROM tiers").fetchall():
         line = db.execute(
             "SELECT * FROM lines WHERE tier = ? AND waiting > 0 ORDER BY charged LIMIT 1", (tier["name"],)
         ).fetchone()
-        if line and (slot := _free_slot(db, json.loads(tier["accelerators"]))):
+        accelerators = json.loads(tier["accelerators"])
+        if line and (slot := _free_slot(db, accelerators) or _due_slot(db, accelerators, now)):
             servable[tier["name"]] = (-tier["priority"], line["charged"], line, slot)
     if not servable:
         return None
@@ -85,7 +75,7 @@ def leave_line(db: sqlite3.Connection, request: sqlite3.Row) -> None:
 
 def charge(db: sqlite3.Connection, request: sqlite3.Row) -> float:
     """Charge a grant its tier's typical seconds, and return them; the present moves on with whom is served."""
-    seconds: float = db.execute("SELECT typical_seconds FROM tiers WHERE name = ?", (request["tier"],)).fetchone()[0]
+    seconds = _typical(db, request["tier"])
     db.execute(
         "UPDATE present SET charged = MAX(charged, (SELECT charged FROM lines WHERE session = ? AND holder = ?"
         " AND tier = ?))",
@@ -95,13 +85,26 @@ def charge(db: sqlite3.Connection, request: sqlite3.Row) -> float:
     return seconds
 
 
-def settle(db: sqlite3.Connection, lease: sqlite3.Row, seconds: float) -> None:
-    """Put what a lease took in place of what it was charged when granted."""
-    _add(db, lease, seconds - lease["charged"])
+def settle(db: sqlite3.Connection, lease: sqlite3.Row, seconds: float | None) -> None:
+    """Put what a lease took in place of what it was charged when granted; None: it never held its slot."""
+    _add(db, lease, (seconds or 0.0) - lease["charged"])
+    if seconds is None:
+        return
     db.execute(
         "UPDATE tiers SET typical_seconds = typical_seconds + ? * (? - typical_seconds) WHERE name = ?",
         (_SMOOTHING, seconds, lease["tier"]),
     )
+
+
+def typical_seconds(db: sqlite3.Connection, token: int | None) -> float | None:
+    """How long leases of this one's tier last; None when it is not usable any more."""
+    row = db.execute("SELECT tier FROM leases WHERE token = ? AND state = 'granted'", (token,)).fetchone()
+    return _typical(db, row["tier"]) if row else None
+
+
+def _typical(db: sqlite3.Connection, tier: str) -> float:
+    seconds: float = db.execute("SELECT typical_seconds FROM tiers WHERE name = ?", (tier,)).fetchone()[0]
+    return seconds
 
 
 def _add(db: sqlite3.Connection, row: sqlite3.Row, seconds: float) -> None:
@@ -118,6 +121,19 @@ def _free_slot(db: sqlite3.Connection, accelerators: list[str]) -> sqlite3.Row |
         return db.execute(f"{query} ORDER BY accelerator, name LIMIT 1").fetchone()  # type: ignore[no-any-return]  # sqlite3
     for accelerator in accelerators:
         row = db.execute(f"{query} AND accelerator = ? ORDER BY name LIMIT 1", (accelerator,)).fetchone()
+        if row:
+            break
+    return row
+
+
+def _due_slot(db: sqlite3.Connection, accelerators: list[str], now: float) -> sqlite3.Row | None:
+    """The slot whose trial ends first, among those that are due to have a lease in line."""
+    query = "SELECT * FROM slots WHERE offered = 1 AND token IS NOT NULL AND next IS NULL AND next_due <= ?"
+    row: sqlite3.Row | None = None
+    if not accelerators:
+        return db.execute(f"{query} ORDER BY next_due LIMIT 1", (now,)).fetchone()  # type: ignore[no-any-return]  # sqlite3
+    for accelerator in accelerators:
+        row = db.execute(f"{query} AND accelerator = ? ORDER BY next_due LIMIT 1", (now, accelerator)).fetchone()
         if row:
             break
     return row

@@ -5,6 +5,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from swarm.leases.desk import LeaseDesk
 from swarm.leases.lease import Lease, State, Tier
 from swarm.leases.manager import LEASE_SECONDS, LeaseManager
 from swarm.leases.order import AGED_TURN, PATIENCE
+from swarm.leases.schema import UPGRADES
 from swarm.ports import Slot
 from tests.fakes import FakeClock
 
@@ -306,6 +308,129 @@ def test_nobody_starves(patient: list[tuple[str, float]], jumps: list[float]) ->
     assert not any(name.startswith("patient") for name in served[:PATIENCE])  # until then, priority is strict
 
 
+# ── places in line ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def slow_starter(manager: LeaseManager, *, count: int = 1, lead: float = 5.0) -> None:
+    """Slots that take their next trial ``lead`` seconds before the running one is expected to end."""
+    manager.register(
+        [Slot(name=f"h100-{n}", accelerator="H100", price_per_hour=3.6, lead_seconds=lead) for n in range(count)],
+        [SCREEN, VALIDATE],
+    )
+
+
+def learn_typical_seconds(manager: LeaseManager, clock: FakeClock, seconds: float) -> None:
+    for number in range(60):
+        ask(manager, f"learn-{number}")
+    serve(manager, 60, clock, seconds)
+
+
+def test_a_place_in_line_is_given_when_the_trial_is_about_to_end(manager: LeaseManager, clock: FakeClock) -> None:
+    learn_typical_seconds(manager, clock, 30.0)
+    slow_starter(manager)
+    for name in ("one", "two", "three"):
+        ask(manager, name)
+    (first,) = manager.grant()
+    clock.advance(24.0)
+    assert manager.grant() == []
+    clock.advance(2.0)
+    (second,) = manager.grant()
+    assert (second.request_id, second.slot) == ("two", first.slot)
+    assert second.token > first.token
+    assert manager.grant() == []  # one stands in line, not a queue
+    (state,) = manager.slots()
+    assert (state.lease, state.next) == (first, second)
+    manager.validate(second.token)
+    manager.release(first.token)
+    (state,) = manager.slots()
+    assert (state.lease and state.lease.token, state.next) == (second.token, None)
+
+
+def test_standing_in_line_costs_nothing(manager: LeaseManager, clock: FakeClock) -> None:
+    slow_starter(manager)
+    ask(manager, "one")
+    ask(manager, "two")
+    first, second = manager.grant()
+    clock.advance(100.0)
+    assert [use.seconds for use in manager.lease_seconds()] == [100.0]
+    manager.release(first.token)
+    clock.advance(10.0)
+    assert [(use.seconds, use.dollars) for use in manager.lease_seconds()] == [(110.0, pytest.approx(0.11))]
+    manager.release(second.token)
+    assert [use.seconds for use in manager.lease_seconds()] == [110.0]
+
+
+def test_a_free_slot_goes_before_a_place_in_line(manager: LeaseManager) -> None:
+    slow_starter(manager, count=2)
+    for name in ("one", "two", "three"):
+        ask(manager, name)
+    assert [lease.slot.name for lease in manager.grant()] == ["h100-0", "h100-1", "h100-0"]
+
+
+def test_who_leaves_the_line_never_held_the_slot(manager: LeaseManager, clock: FakeClock) -> None:
+    slow_starter(manager)
+    ask(manager, "one")
+    ask(manager, "two")
+    first, second = manager.grant()
+    clock.advance(LEASE_SECONDS)
+    manager.heartbeat([first.token])
+    assert manager.expire()[0].token == second.token
+    ask(manager, "three")
+    assert manager.grant() == []  # its place is taken until it is reclaimed
+    manager.reclaim(second.token)
+    assert granted(manager.grant()) == ["three"]
+    assert [use.seconds for use in manager.lease_seconds()] == [LEASE_SECONDS]
+
+
+def test_an_expired_lease_in_line_inherits_the_slot_and_keeps_it_taken(manager: LeaseManager, clock: FakeClock) -> None:
+    slow_starter(manager)
+    ask(manager, "one")
+    ask(manager, "two")
+    first, second = manager.grant()
+    clock.advance(LEASE_SECONDS)
+    manager.heartbeat([first.token])
+    manager.expire()
+    manager.release(first.token)
+    ask(manager, "three")
+    assert manager.grant() == []  # not even a place in line
+    with pytest.raises(StaleToken):
+        manager.release(second.token)
+    manager.reclaim(second.token)
+    assert granted(manager.grant()) == ["three"]
+
+
+def test_an_unavailable_slot_gets_no_lease_until_it_is_back(manager: LeaseManager) -> None:
+    manager.set_unavailable("cpu-0", "no capacity")
+    ask(manager, "one")
+    assert manager.grant() == []
+    assert [(s.slot.name, s.offered, s.unavailable) for s in manager.slots()] == [("cpu-0", False, "no capacity")]
+    manager.set_unavailable("cpu-0", None)
+    assert granted(manager.grant()) == ["one"]
+    assert [(s.offered, s.unavailable) for s in manager.slots()] == [(True, None)]
+
+
+def test_an_older_file_is_brought_up_to_date(path: Path, clock: FakeClock) -> None:
+    """A table of leases from before places in line: what it held is held, and paid from its grant on."""
+    with sqlite3.connect(path) as db:
+        for statement in filter(str.strip, UPGRADES[0].split(";")):
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 1")
+        db.execute("INSERT INTO slots VALUES ('cpu-0', 'cpu', NULL, NULL, 3.6, 1, 1)")
+        db.execute("INSERT INTO requests VALUES (1, 'one', 's', 'a', 'screen', 0.0, 0.0, 0, 'granted', 1)")
+        at = clock.now()
+        db.execute(
+            "INSERT INTO leases VALUES (1, 'one', 's', 'a', 'screen', 'cpu-0', 'cpu', 3.6, ?, 120.0, ?, NULL, 1.0,"
+            " 'granted')",
+            (at, at + 120.0),
+        )
+    db.close()
+    manager = LeaseManager(path, clock)
+    assert granted(manager.held_by("s")) == ["one"]
+    clock.advance(60.0)
+    assert [use.seconds for use in manager.lease_seconds()] == [60.0]
+    manager.close()
+
+
 # ── what was used ───────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -443,16 +568,20 @@ async def _queued(manager: LeaseManager, count: int) -> None:
 
 
 class LeaseHistory(RuleBasedStateMachine):
-    """Random histories beside a model that knows only: who waits, who holds what, which token was last."""
+    """Random histories beside a model that knows only: who waits, who holds what, which token was last.
 
-    @initialize(slots=st.integers(1, 4))
-    def open(self, slots: int) -> None:
+    Some slots take a second lease in line at once: their lead is longer than any trial.
+    """
+
+    @initialize(slots=st.integers(1, 4), ahead=st.integers(0, 4))
+    def open(self, slots: int, ahead: int) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.clock = FakeClock()
-        self.slots = cores(slots)
+        self.slots = [replace(s, lead_seconds=1e12 if n < ahead else 0.0) for n, s in enumerate(cores(slots))]
         self.waiting: set[str] = set()
         self.live: dict[int, Lease] = {}
         self.expired: dict[int, Lease] = {}
+        self.places: dict[str, list[int]] = {slot.name: [] for slot in self.slots}  # tokens: holder, then in line
         self.last = 0
         self.asked = 0
         self.manager = self._open()
@@ -483,7 +612,7 @@ class LeaseHistory(RuleBasedStateMachine):
 
     @rule()
     def grant(self) -> None:
-        free = len(self.slots) - len(self.live) - len(self.expired)
+        free = sum(map(self.free_places, self.slots))
         leases = self.manager.grant()
         assert len(leases) == min(free, len(self.waiting)), "a slot stayed idle beside a waiting request"
         for lease in leases:
@@ -491,13 +620,23 @@ class LeaseHistory(RuleBasedStateMachine):
             self.last = lease.token
             self.waiting.remove(lease.request_id)
             self.live[lease.token] = lease
+            self.places[lease.slot.name].append(lease.token)
+
+    def free_places(self, slot: Slot) -> int:
+        """Nobody stands in line behind a lease that expired."""
+        taken = self.places[slot.name]
+        ahead = slot.lead_seconds > 0 and not self.expired.keys() & set(taken[:1])
+        return max(0, 1 + ahead - len(taken))
 
     @precondition(lambda self: self.live)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         token = data.draw(st.sampled_from(sorted(self.live)))
         self.manager.release(token)
-        del self.live[token]
+        self.leave(self.live.pop(token))
+
+    def leave(self, lease: Lease) -> None:
+        self.places[lease.slot.name].remove(lease.token)
 
     @rule(seconds=st.one_of(st.floats(0, 2 * LEASE_SECONDS), st.floats(-1e6, 1e6)))
     def jump(self, seconds: float) -> None:
@@ -525,8 +664,7 @@ class LeaseHistory(RuleBasedStateMachine):
     def reclaim(self, data: st.DataObject) -> None:
         token = data.draw(st.sampled_from(sorted(self.live.keys() | self.expired.keys())))
         self.manager.reclaim(token)
-        self.live.pop(token, None)
-        self.expired.pop(token, None)
+        self.leave(self.live.pop(token, None) or self.expired.pop(token))
 
     @rule(data=st.data())
     def use_an_old_token(self, data: st.DataObject) -> None:
@@ -548,11 +686,10 @@ class LeaseHistory(RuleBasedStateMachine):
             return
         held = self.manager.live()
         assert {lease.token for lease in held} == self.live.keys() | self.expired.keys()
-        assert len({lease.slot.name for lease in held}) == len(held) <= len(self.slots)
         assert {waiting.request_id for waiting in self.manager.queue()} == self.waiting
         states = self.manager.slots()
         assert [state.slot for state in states] == self.slots
-        assert {s.lease.token for s in states if s.lease} == self.live.keys() | self.expired.keys()
+        assert {s.slot.name: [lease.token for lease in (s.lease, s.next) if lease] for s in states} == self.places
         assert all(use.seconds >= 0 for use in self.manager.lease_seconds())
 
     def teardown(self) -> None:
