@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from filelock import FileLock, Timeout
 
 from notebook_store.embed import Embedder, Vectors
-from notebook_store.errors import EmbedderChanged, FolderOwned, IndexBroken
+from notebook_store.errors import EmbedderChanged, FolderOwned, IndexBroken, NoSpace
 from notebook_store.index import Match
 
 if TYPE_CHECKING:
@@ -210,6 +210,8 @@ def _readable(name: str) -> Iterator[None]:
     try:
         yield
     except ChromaError as error:
+        if "(code: 13)" in str(error):  # SQLITE_FULL, in Chroma's words
+            raise NoSpace(f"the disk is full: cannot write the vector index {name}; free some space") from error
         raise IndexBroken(f"the vector index {name} cannot be read ({error}); {HEALTHY_REMEDY}") from error
 
 

@@ -11,7 +11,7 @@ from typing import Self
 
 from filelock import FileLock
 
-from notebook_store.errors import LogBroken, NewerSchema, NoNotebook
+from notebook_store.errors import LogBroken, NewerSchema, NoNotebook, NoSpace
 
 BUSY_SECONDS = 60.0  # how long a statement waits for another process's transaction
 
@@ -41,7 +41,7 @@ class Database:
             create: make the file when there is none; otherwise raise NoNotebook.
 
         Raises:
-            NewerSchema, NoNotebook, LogBroken.
+            NewerSchema, NoNotebook, LogBroken, NoSpace.
         """
         if not create and not path.is_file():
             raise NoNotebook(
@@ -50,7 +50,7 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # The switch to WAL and the first script need the file alone; two processes may start at once.
-            with FileLock(path.with_name(path.name + ".setup-lock")):
+            with FileLock(path.with_name(path.name + ".setup-lock")), _space_told(path):
                 database = cls(path)
                 try:
                     database._migrate(migrations)
@@ -85,20 +85,20 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: committed on leaving, rolled back when an exception passes through."""
-        with self._write_lock:
+        """A transaction: committed on leaving, rolled back when an exception passes through. Raises NoSpace."""
+        with self._write_lock, _space_told(self.path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-            self._writer.execute("COMMIT")
+                self._writer.execute("COMMIT")
+            finally:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
 
     @contextmanager
     def statement(self) -> Iterator[sqlite3.Connection]:
-        """The writing connection without a transaction around it: each statement is one of its own."""
-        with self._write_lock:
+        """The writing connection without a transaction around it: each statement is one of its own. Raises NoSpace."""
+        with self._write_lock, _space_told(self.path):
             yield self._writer
 
     def close(self) -> None:
@@ -106,6 +106,17 @@ class Database:
         with self._write_lock, self._read_lock:
             self._writer.close()
             self._reader.close()
+
+
+@contextmanager
+def _space_told(path: Path) -> Iterator[None]:
+    """Says in our own words that the disk is full."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        raise NoSpace(f"the disk is full: cannot write {path}; free some space, nothing is lost") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

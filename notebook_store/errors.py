@@ -4,6 +4,7 @@ NotebookError
 ├── NewerSchema       the file was made by a newer version of this program
 ├── NoNotebook        there is no notebook at that place
 ├── LogBroken         the SQLite file is damaged
+├── NoSpace           the disk is full
 ├── FolderOwned       another process owns the vector index
 ├── IndexBroken       the vector index cannot be read; it can be rebuilt
 ├── EmbedderChanged   the vector index was made with another model
@@ -28,6 +29,10 @@ class NoNotebook(NotebookError):
 
 class LogBroken(NotebookError):
     """The SQLite file is damaged or is no SQLite file."""
+
+
+class NoSpace(NotebookError):
+    """A write failed because the disk is full; what was acknowledged is there."""
 
 
 class FolderOwned(NotebookError):

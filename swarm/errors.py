@@ -4,7 +4,7 @@ SwarmError                   something failed                               exit
 ├── InputError               the user gave something that cannot be used    exit code 2
 │   ├── HomeBusy             another process owns this home
 │   └── HomeTooNew           the home was made by a newer version
-├── DiskFull                 nothing more can be written; nothing is lost
+├── DiskFull                 nothing more can be written; nothing is lost     exit code 2
 ├── IllegalTransition        an experiment was asked to make a move its status forbids
 ├── StaleToken               a result came with a fencing token that is no longer the slot's
 └── KernelDied               the analyst's kernel stopped answering
@@ -33,6 +33,8 @@ class HomeTooNew(InputError):
 
 class DiskFull(SwarmError):
     """A write failed because the disk is full."""
+
+    exit_code = 2  # room must be made before anything else helps
 
 
 class IllegalTransition(SwarmError):

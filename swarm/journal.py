@@ -73,6 +73,7 @@ class Journal:
         """Wait for the next change of the state, or for ``timeout`` real seconds."""
         async with self._changed:
             try:
-                await asyncio.wait_for(self._changed.wait(), timeout)
+                async with asyncio.timeout(timeout):  # not wait_for, which may swallow a cancellation
+                    await self._changed.wait()
             except TimeoutError:
                 return

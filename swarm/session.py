@@ -168,6 +168,7 @@ class Session:
             return
         self._busy[name] = self._group.create_task(self._quietly(work), name=name)
         self._busy[name].add_done_callback(lambda _: self._busy.pop(name, None))
+        self._busy[name].add_done_callback(lambda _: work.close())  # cancelled before its first step, it never began
 
     async def _quietly(self, work: Awaitable[None]) -> None:
         try:

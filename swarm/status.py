@@ -13,6 +13,7 @@ from swarm.research.state import SessionState
 
 WARM_UP_SECONDS = 30.0  # at a session's start, which occupancy leaves out: the first trials are only being prepared
 SILENT_SECONDS = 15.0  # a run that left no pulse for longer is dead
+LIVE = ("running", "draining", "paused")  # states in which a process works on the session
 VALIDATION = "validate"  # the tier on which an incumbent is measured
 
 Json = dict[str, Any]
@@ -35,12 +36,13 @@ class Vitals:
 def status_of(state: SessionState, vitals: Vitals) -> Json:
     """The fields of `swarm status --json`; None where there is nothing to tell yet."""
     minimize = state.opened.get("direction", "minimize") == "minimize"
+    word = word_of(state, vitals)
     shown: Json = {
         "session": state.session,
-        "state": word_of(state, vitals),
+        "state": word,
         "task": state.opened.get("task"),
         "elapsed_seconds": state.elapsed(vitals.pulses),
-        "counts": _counts(state, vitals.promoted),
+        "counts": _counts(state, vitals.promoted, live=word in LIVE),
         "baseline": _baseline(state),
         "incumbent": _incumbent(state, minimize=minimize),
         "noise": noise_floors(state),
@@ -69,7 +71,7 @@ def measured_spans(state: SessionState, vitals: Vitals) -> list[tuple[float, flo
     """The stretches of time (unix seconds) over which occupancy is measured: the runs, without the warm-up."""
     spans = []
     warm = min((run.started_at for run in state.runs.values()), default=0.0) + WARM_UP_SECONDS
-    alive = word_of(state, vitals) in ("running", "draining", "paused")
+    alive = word_of(state, vitals) in LIVE
     for run in state.runs.values():
         if run.ended_at is not None:
             end = run.ended_at
@@ -128,11 +130,11 @@ def standing_of(state: SessionState, experiment: Experiment, *, minimize: bool) 
     )
 
 
-def _counts(state: SessionState, promoted: int) -> dict[str, int]:
+def _counts(state: SessionState, promoted: int, *, live: bool) -> dict[str, int]:
     return {
         "proposed": len(state.experiments) - state.count(Status.BASELINE),
         "rejected": state.count(Status.REJECTED),
-        "running": state.count(Status.SCREENING, Status.VALIDATING),
+        "running": state.count(Status.SCREENING, Status.VALIDATING) if live else 0,  # later, they only wait
         "pruned": state.count(Status.PRUNED),
         "promoted": promoted,
         "confirmed": state.count(Status.CONFIRMED),

@@ -21,7 +21,7 @@ from swarm.ports import Clock, SystemClock
 from swarm.research.experiment import Move
 from swarm.research.ledger import Event, Kind, Ledger
 from swarm.research.state import SessionState
-from swarm.status import Json, Vitals, measured_spans, status_of
+from swarm.status import LIVE, Json, Vitals, measured_spans, status_of
 
 _REMEMBERED = 15  # ended trials a tier from which the length of the next is told
 
@@ -109,7 +109,7 @@ class View:
     @property
     def live(self) -> bool:
         """Whether a process works on the session."""
-        return self.status()["state"] in ("running", "draining", "paused")
+        return self.status()["state"] in LIVE
 
     def status(self) -> Json:
         """The fields of `swarm status --json`, as of now."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from swarm.errors import StaleToken, SwarmError
+from swarm.errors import DiskFull, StaleToken, SwarmError
 from swarm.leases.lease import Lease, State
 from swarm.leases.manager import LeaseManager
 
@@ -125,7 +125,10 @@ class LeaseDesk:
         await asyncio.wait([asked])
         if asked.exception() or asked.result():
             return
-        withdrawn = await self.call(self.manager.withdraw, request_id)
+        try:
+            withdrawn = await self.call(self.manager.withdraw, request_id)
+        except DiskFull:
+            return  # it stays in line; the session that is resumed takes it out
         for lease in [] if withdrawn else await self.call(self.manager.live):
             if lease.request_id == request_id and lease.state == State.GRANTED:
                 await self.release(lease.token)
