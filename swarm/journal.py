@@ -70,7 +70,7 @@ class Journal:
             self._changed.notify_all()
 
     async def change(self, timeout: float | None = None) -> None:
-        """Wait for the next change of the state, or for ``timeout`` real seconds."""
+        """Wait for the next change of the state, or for ``timeout`` seconds of the loop's time."""
         async with self._changed:
             try:
                 async with asyncio.timeout(timeout):  # not wait_for, which may swallow a cancellation

@@ -9,12 +9,11 @@ from swarm.config import Settings
 from swarm.errors import SwarmError
 from swarm.journal import Journal
 from swarm.observer import Observer
-from swarm.ports import Clock
+from swarm.ports import CandidateStore, Clock
 from swarm.research import promotion
 from swarm.research.experiment import Experiment, Move, Proposal, Review, ReviewVerdict, Status, Trial
 from swarm.research.knobs import read_knobs, set_knobs
 from swarm.research.ledger import Kind
-from swarm.research.lineage import Lineage
 from swarm.research.promotion import Noise, Screening, Validation
 from swarm.research.state import seeds
 from swarm.scribe import Scribe
@@ -32,7 +31,7 @@ class Lab:
     settings: Settings
     journal: Journal
     trials: Trials
-    lineage: Lineage
+    lineage: CandidateStore
     scribe: Scribe
     review: Reviewer
     observer: Observer

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from swarm.config import Settings
 from swarm.journal import Journal
-from swarm.ports import Observation
+from swarm.ports import CandidateStore, Observation
 from swarm.research import promotion
 from swarm.research.experiment import Experiment, Knob, Status, Trial
 from swarm.research.knobs import read_knobs
-from swarm.research.lineage import Lineage
 from swarm.research.promotion import Gain
 from swarm.research.state import seeds
 from trainer.contract import Direction, Task
@@ -21,7 +20,7 @@ INCUMBENT_REFERENCES = 2  # fresh screening runs of an incumbent; the baseline h
 class Observer:
     """Reads a session's record; decides and writes nothing."""
 
-    def __init__(self, journal: Journal, lineage: Lineage, task: Task, settings: Settings) -> None:
+    def __init__(self, journal: Journal, lineage: CandidateStore, task: Task, settings: Settings) -> None:
         self._state = journal.state
         self._lineage = lineage
         self._settings = settings

@@ -85,6 +85,32 @@ class Executor(Protocol):
         ...
 
 
+class CandidateStore(Protocol):
+    """Keeps every candidate under a name that nothing else has: its commit. Calls may block for some milliseconds."""
+
+    def commit(
+        self, name: str, source: str, message: str, *, parent: str | None, files: Mapping[str, str] | None = None
+    ) -> str:
+        """Keep ``source`` as the editable file of experiment ``name``, on top of ``parent``; its commit."""
+        ...
+
+    def source(self, commit: str) -> str:
+        """The editable file at ``commit``, whole. Raises SwarmError when the commit is not known."""
+        ...
+
+    def set_best(self, commit: str) -> None:
+        """Note that this is the best candidate now."""
+        ...
+
+    def diff(self, old: str, new: str) -> str:
+        """Unified diff of the editable file."""
+        ...
+
+    def merge(self, base: str, ours: str, theirs: str) -> str | None:
+        """Three-way merge of file texts: the change base -> theirs applied to ours; None where they conflict."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
     """What one cell gave."""

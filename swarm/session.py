@@ -17,7 +17,7 @@ from swarm.research.ledger import Kind
 from swarm.research.state import SessionState
 from swarm.trials import Draining
 
-TICK_SECONDS = 0.5  # real time: how often wishes, limits and pulses are looked after when nothing else happens
+TICK_SECONDS = 0.5  # how often wishes, limits and pulses are looked after when nothing else happens
 HEARTBEAT_SECONDS = 10.0  # of the session's clock, a fraction of a lease's time to live
 OPEN = (Status.PROPOSED, Status.APPROVED, Status.SCREENING, Status.PROMOTED, Status.VALIDATING)
 UNSCREENED = (Status.PROPOSED, Status.APPROVED, Status.SCREENING)
@@ -52,6 +52,7 @@ class Crew:
     specialists: Specialists
     slots: Sequence[Slot]
     say: Callable[[str], None]  # one line of progress for a person
+    tick_seconds: float = TICK_SECONDS  # of the loop's time
 
 
 class Session:
@@ -79,7 +80,7 @@ class Session:
 
     async def changed(self) -> None:
         """Wait until something has happened, or may have."""
-        await self._journal.change(timeout=TICK_SECONDS)
+        await self._journal.change(timeout=self._crew.tick_seconds)
 
     # ---- the whole of it --------------------------------------------------------------------------------
 
@@ -333,7 +334,7 @@ class Session:
             for seq, wish in await asyncio.to_thread(ledger.wishes, self._state.session, seen):
                 seen = seq
                 await self._heed(wish)
-            await self._lab.clock.sleep(TICK_SECONDS)
+            await self._lab.clock.sleep(self._crew.tick_seconds)
 
     async def _heed(self, wish: str) -> None:
         match wish:

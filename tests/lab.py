@@ -11,23 +11,20 @@ from pathlib import Path
 
 from notebook_store.notebook import Notebook
 from swarm.config import Limits, PromotionSettings, Settings
-from swarm.journal import Journal
+from swarm.executors.simulated import Course, SimulatedExecutor, lost
+from swarm.executors.virtual_time import VirtualClock
 from swarm.leases.desk import LeaseDesk
-from swarm.leases.lease import Tier
 from swarm.leases.manager import LeaseManager
-from swarm.lifecycle import Lab
-from swarm.observer import Observer
 from swarm.ports import Brief, Slot, TrialOrder, WaveReport
 from swarm.research.experiment import Experiment, Knob, Proposal, Review, ReviewVerdict
 from swarm.research.knobs import read_knobs, set_knobs
-from swarm.research.ledger import Kind, Ledger
+from swarm.research.ledger import Ledger
 from swarm.research.lineage import Lineage
-from swarm.scribe import Scribe
-from swarm.session import Crew, Session
-from swarm.trials import Gate, Inputs, Trials
+from swarm.session import Session
+from swarm.wiring import Parts, tiers_of, wired
 from tests.fake_embedder import WordEmbedder
-from tests.fakes import FakeClock, FakeExecutor, completed, failed
-from trainer.contract import Outcome, Task, TrialResult, load_task
+from tests.fakes import completed
+from trainer.contract import Outcome, Task, load_task
 
 TRAIN = "X = 1.0\nY = 1.0\nZ = 1.0\n"
 TASK = """\
@@ -93,8 +90,8 @@ class Bench:
     """One home on fakes. ``session()`` gives a session over it; call it again after a death."""
 
     root: Path
-    clock: FakeClock
-    executor: FakeExecutor
+    clock: VirtualClock
+    executor: SimulatedExecutor
     script: Script
     settings: Settings
     slots: Sequence[Slot]
@@ -123,45 +120,31 @@ class Bench:
     def session(self, name: str = "bowl-1") -> Iterator[Session]:
         ledger = Ledger(self.root / "ledger.db")
         manager = LeaseManager(self.root / "leases.db", self.clock)
-        manager.register(
-            self.slots,
-            [Tier(name=n, priority=t.priority, accelerators=t.accelerators) for n, t in self.settings.tiers.items()],
-        )
-        ledger.append(
-            name,
-            Kind.SESSION_OPENED,
-            "opened",
-            at=self.clock.now(),
-            data={"task": self.task.name, "task_folder": str(self.task.folder), "metric": "loss", "settings": "{}"},
-        )
-        journal = Journal(ledger, name, self.clock)
-        lineage = Lineage(self.root / name / "repo.git", self.task.editable)
-
-        async def text(commit: str) -> str:
-            return lineage.source(commit)
-
-        inputs = Inputs(
-            task=self.task, budgets=dict(self.task.budgets), slots={s.name: s for s in self.slots}, text=text
-        )
-        desk = LeaseDesk(manager)
+        manager.register(self.slots, tiers_of(self.settings))
         with Notebook.open(self.root / "notebook", embedder=WordEmbedder()) as notebook:
-            lab = Lab(
-                task=self.task,
-                settings=self.settings,
-                journal=journal,
-                trials=Trials(journal, desk, self.executor, inputs, Gate()),
-                lineage=lineage,
-                scribe=Scribe(notebook, session=name, task=self.task, clock=self.clock),
-                review=self.script.review,
-                observer=Observer(journal, lineage, self.task, self.settings),
-                clock=self.clock,
+            yield wired(
+                Parts(
+                    name=name,
+                    task=self.task,
+                    settings=self.settings,
+                    clock=self.clock,
+                    ledger=ledger,
+                    desk=LeaseDesk(manager),
+                    executor=self.executor,
+                    slots=self.slots,
+                    notebook=notebook,
+                    candidates=Lineage(self.root / name / "repo.git", self.task.editable),
+                    team=lambda _: self.script,
+                    say=self.said.append,
+                )
             )
-            crew = Crew(
-                desk=desk, executor=self.executor, specialists=self.script, slots=self.slots, say=self.said.append
-            )
-            yield Session(lab, crew)
         manager.close()
         ledger.close()
+
+    def worked(self) -> tuple[str, Session]:
+        """Run a session to its end: why it ended, and the session."""
+        with self.session() as session:
+            return self.clock.run(session.run()), session
 
 
 def bench(
@@ -179,16 +162,17 @@ def bench(
     folder.mkdir(parents=True)
     (folder / "train.py").write_text(TRAIN)
     (folder / "task.toml").write_text(TASK)
-    clock = FakeClock()
+    clock = VirtualClock()
 
-    def result(order: TrialOrder) -> TrialResult:
+    def course(order: TrialOrder) -> Course:
         value = objective(order.source)
-        if value is None:
-            return failed(order, Outcome.CRASHED)
         jitter = random.Random(order.trial_id).gauss(0, noise)
-        return completed(order, value + jitter, holdout=value if order.holdout else None)
+        result = lost(order, Outcome.CRASHED, "as the test asked")
+        if value is not None:
+            result = completed(order, value + jitter, holdout=value if order.holdout else None)
+        return Course(seconds=order.budget.amount + 2, result=result)
 
-    executor = FakeExecutor(clock, objective=result, seconds=lambda order: order.budget.amount + 2)
+    executor = SimulatedExecutor(clock, course)
     return Bench(
         root=root,
         clock=clock,

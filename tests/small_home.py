@@ -1,6 +1,5 @@
 """A real home with a session on fakes of what is slow: what the command line is tested on."""
 
-import asyncio
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -17,11 +16,7 @@ def finished_home() -> Path:
     """A home whose one session ended at its limit with a confirmed gain; made once a test run, only to be read."""
     lab = bench(Path(mkdtemp(prefix="swarm-home-")), limits=Limits(hours=None, experiments=14))
 
-    async def work() -> None:
-        with lab.session(SESSION) as session:
-            await lab.clock.drive(session.run())
-
-    asyncio.run(work())
+    lab.worked()
     (lab.root / "version").write_text("1\n", encoding="ascii")
     place = lab.root / "sessions" / SESSION
     place.parent.mkdir()

@@ -30,7 +30,6 @@ class Choice:
     name: str
     task: Task
     settings: Settings
-    new: bool
 
 
 def choose(ledger: Ledger, request: StartRequest) -> Choice:
@@ -56,7 +55,7 @@ def choose(ledger: Ledger, request: StartRequest) -> Choice:
         )
     elif _plain(name) != name:
         raise InputError(f"'{name}' cannot name a session; use letters, digits, '.', '_' and '-'")
-    return Choice(name=name, task=task, settings=settings, new=True)
+    return Choice(name=name, task=task, settings=settings)
 
 
 def _resumed(state: SessionState, request: StartRequest) -> Choice:
@@ -69,7 +68,7 @@ def _resumed(state: SessionState, request: StartRequest) -> Choice:
     settings = (
         load_settings(request.config) if request.config else Settings.model_validate_json(state.opened["settings"])
     )
-    return Choice(name=state.session, task=task, settings=_overridden(settings, request), new=False)
+    return Choice(name=state.session, task=task, settings=_overridden(settings, request))
 
 
 def _overridden(settings: Settings, request: StartRequest) -> Settings:

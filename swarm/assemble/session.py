@@ -17,23 +17,17 @@ from swarm.agents.reviewer import RuleReviewer
 from swarm.assemble.choice import Choice, StartRequest, choose
 from swarm.assemble.stores import data_folder, owned_library, owned_notebook
 from swarm.assemble.team import Team
-from swarm.config import Settings
 from swarm.executors.local import LocalExecutor
 from swarm.hardware import local_slots
 from swarm.home import Home
-from swarm.journal import Journal
 from swarm.leases.desk import LeaseDesk
-from swarm.leases.lease import Tier
 from swarm.leases.manager import LeaseManager
-from swarm.lifecycle import Lab
 from swarm.observer import Observer
 from swarm.ports import Executor, Slot, SystemClock
-from swarm.research.ledger import Kind, Ledger
+from swarm.research.ledger import Ledger
 from swarm.research.lineage import Lineage
-from swarm.scribe import Scribe
-from swarm.session import Crew, Session
-from swarm.trials import Gate, Inputs, Trials
-from trainer.contract import Budget
+from swarm.session import Session
+from swarm.wiring import Parts, tiers_of, wired
 
 Say = Callable[[str], None]  # one line of progress for a person
 
@@ -63,7 +57,7 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
         choice = choose(ledger, request)
         slots = local_slots(choice.settings.slots, choice.task)
         manager = stack.enter_context(closing(LeaseManager(home.leases, SystemClock())))
-        manager.register(slots, _tiers(choice.settings))
+        manager.register(slots, tiers_of(choice.settings))
         say(f"session {choice.name}: task {choice.task.name} on {_described(slots)}")
         await _end_orphans(home, manager, choice.name)
         folder = home.session(choice.name)
@@ -89,71 +83,40 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
 
 def _session(choice: Choice, premises: Premises, say: Say) -> Session:
     clock, task, notebook = SystemClock(), choice.task, premises.notebook
-    if choice.new:
-        premises.ledger.append(
-            choice.name,
-            Kind.SESSION_OPENED,
-            "opened",
-            at=clock.now(),
-            data={
-                "task": task.name,
-                "task_folder": str(task.folder),
-                "metric": task.metric,
-                "direction": task.direction,
-                "settings": choice.settings.model_dump_json(),
-            },
-        )
-    journal = Journal(premises.ledger, choice.name, clock)
     lineage = Lineage(premises.folder / "repo.git", task.editable)
-    observer = Observer(journal, lineage, task, choice.settings)
-
-    async def text(commit: str) -> str:
-        return await asyncio.to_thread(lineage.source, commit)
-
-    slots = {slot.name: slot for slot in premises.slots}
-    inputs = Inputs(task=task, budgets=_budgets(choice), slots=slots, text=text)
     limits = [mb for mb in (task.memory_mb, *(slot.memory_mb for slot in premises.slots)) if mb is not None]
     kernel = JupyterKernel(premises.folder / "kernel")
-    team = Team(
-        proposer=OptimizerProposer(notebook, wave_size=choice.settings.waves.size),
-        reviewer=RuleReviewer(notebook),
-        reader=LiteratureReader(notebook, premises.library, session=choice.name, task=task, clock=clock),
-        library=premises.library,
-        analyst=Analyst(notebook, kernel, clock=clock),
-        kernel=kernel,
-        observer=observer,
-        lineage=lineage,
-        task=task,
-        memory_mb=min(limits, default=None),
+
+    def team(observer: Observer) -> Team:
+        return Team(
+            proposer=OptimizerProposer(notebook, wave_size=choice.settings.waves.size),
+            reviewer=RuleReviewer(notebook),
+            reader=LiteratureReader(notebook, premises.library, session=choice.name, task=task, clock=clock),
+            library=premises.library,
+            analyst=Analyst(notebook, kernel, clock=clock),
+            kernel=kernel,
+            observer=observer,
+            lineage=lineage,
+            task=task,
+            memory_mb=min(limits, default=None),
+        )
+
+    return wired(
+        Parts(
+            name=choice.name,
+            task=task,
+            settings=choice.settings,
+            clock=clock,
+            ledger=premises.ledger,
+            desk=premises.desk,
+            executor=premises.executor,
+            slots=premises.slots,
+            notebook=notebook,
+            candidates=lineage,
+            team=team,
+            say=say,
+        )
     )
-    lab = Lab(
-        task=task,
-        settings=choice.settings,
-        journal=journal,
-        trials=Trials(journal, premises.desk, premises.executor, inputs, Gate()),
-        lineage=lineage,
-        scribe=Scribe(notebook, session=choice.name, task=task, clock=clock),
-        review=team.review,
-        observer=observer,
-        clock=clock,
-    )
-    crew = Crew(desk=premises.desk, executor=premises.executor, specialists=team, slots=premises.slots, say=say)
-    return Session(lab, crew)
-
-
-def _budgets(choice: Choice) -> dict[str, Budget]:
-    """Each tier's budget of one trial: swarm.toml's where it names one, else the task's. Raises TaskError."""
-    budgets = {}
-    for name, tier in choice.settings.tiers.items():
-        budget = choice.task.budget(name)
-        budgets[name] = budget if tier.budget is None else Budget(kind=budget.kind, amount=tier.budget)
-    return budgets
-
-
-def _tiers(settings: Settings) -> list[Tier]:
-    return [
-        Tier(name=name, accelerators=tier.accelerators, priority=tier.priority) for name, tier in settings.tiers.items()
-    ]
 
 
 def _described(slots: Sequence[Slot]) -> str:

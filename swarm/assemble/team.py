@@ -11,10 +11,9 @@ from swarm.agents.optimizer import OptimizerProposer
 from swarm.agents.reader import LiteratureReader
 from swarm.agents.reviewer import ReviewContext, RuleReviewer
 from swarm.observer import Observer
-from swarm.ports import Brief, WaveReport
+from swarm.ports import Brief, CandidateStore, WaveReport
 from swarm.research.experiment import Experiment, Proposal, Review
 from swarm.research.knobs import derive_ranges, read_knobs
-from swarm.research.lineage import Lineage
 from trainer.contract import Task
 
 
@@ -29,7 +28,7 @@ class Team:
     analyst: Analyst
     kernel: JupyterKernel
     observer: Observer
-    lineage: Lineage
+    lineage: CandidateStore
     task: Task
     memory_mb: float | None  # MiB a trial may use on the smallest slot; None: no limit
 

@@ -12,7 +12,7 @@ from swarm.leases.manager import LeaseManager
 P = ParamSpec("P")
 T = TypeVar("T")
 
-POLL_SECONDS = 1.0  # real time: how late a slot freed by another process may be noticed
+POLL_SECONDS = 1.0  # of the loop's time: how late a slot freed by another process may be noticed
 
 
 class LeaseDesk:
@@ -22,8 +22,9 @@ class LeaseDesk:
     what it holds runs on, what waits keeps waiting.
     """
 
-    def __init__(self, manager: LeaseManager) -> None:
+    def __init__(self, manager: LeaseManager, *, poll_seconds: float = POLL_SECONDS) -> None:
         self.manager = manager
+        self._poll_seconds = poll_seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")
         self._waiters: dict[str, asyncio.Future[Lease]] = {}
         self._changed = asyncio.Event()  # a slot may be free, or somebody new waits
@@ -101,7 +102,7 @@ class LeaseDesk:
                 self._changed.clear()
                 self._hand_out(await self.call(self.manager.grant) if self._open else [])
                 try:
-                    async with asyncio.timeout(POLL_SECONDS):
+                    async with asyncio.timeout(self._poll_seconds):
                         await self._changed.wait()
                 except TimeoutError:  # another process may have granted our requests or freed slots, a slot may be due
                     self._hand_out(await self.call(self.manager.live))

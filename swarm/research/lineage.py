@@ -78,14 +78,7 @@ class Lineage:
 
     def merge(self, base: str, ours: str, theirs: str) -> str | None:
         """Three-way merge of file texts: the change base -> theirs applied to ours; None where they conflict."""
-        with tempfile.TemporaryDirectory() as scratch:
-            paths = []
-            for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):
-                path = Path(scratch) / name
-                path.write_text(text, encoding="utf-8")
-                paths.append(str(path))
-            merged = subprocess.run(["git", "merge-file", "-p", *paths], capture_output=True, text=True, check=False)
-        return merged.stdout if merged.returncode == 0 else None
+        return merged(base, ours, theirs)
 
     def _git(
         self,
@@ -113,3 +106,15 @@ class Lineage:
                 raise DiskFull("the disk is full; free some space and start the session again: nothing is lost")
             raise SwarmError(f"git {arguments[0]} failed in {self._repository}: {fault[0]}")
         return done.stdout.strip() if strip else done.stdout
+
+
+def merged(base: str, ours: str, theirs: str) -> str | None:
+    """Three-way merge by ``git merge-file``, which needs no repository; None where the changes conflict."""
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = []
+        for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):
+            path = Path(scratch) / name
+            path.write_text(text, encoding="utf-8")
+            paths.append(str(path))
+        done = subprocess.run(["git", "merge-file", "-p", *paths], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None

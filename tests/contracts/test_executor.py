@@ -16,9 +16,10 @@ import pytest
 
 from swarm.errors import InputError
 from swarm.executors.local import LocalExecutor
-from swarm.ports import Executor, Slot, TrialOrder
-from tests.fakes import FakeClock, FakeExecutor, completed, failed
-from trainer.contract import Outcome, Task, TrialResult, load_task, read_result
+from swarm.executors.simulated import Course, SimulatedExecutor, lost
+from swarm.ports import Executor, Slot, SystemClock, TrialOrder
+from tests.fakes import completed
+from trainer.contract import Outcome, Task, load_task, read_result
 
 T = TypeVar("T")
 
@@ -60,31 +61,30 @@ class LocalBench:
         return LocalExecutor(self.folder / "trials", self.folder / "data")
 
 
-class FakeBench:
-    """The fake's trials live in the test, which does not die: the same object is found again."""
+class SimulatedBench:
+    """A simulated trial lives as long as its executor, which does not die here: the same one is found again."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.executor: Executor = FakeExecutor(self.clock, objective=self._objective, seconds=self._seconds)
+        self.executor: Executor = SimulatedExecutor(SystemClock(), self._course)
 
     async def run(self, work: Awaitable[T]) -> T:
-        return await self.clock.drive(work)
+        async with asyncio.timeout(30):
+            return await work
 
     def reopen(self) -> Executor:
         return self.executor
 
-    def _objective(self, order: TrialOrder) -> TrialResult:
+    def _course(self, order: TrialOrder) -> Course:
         if order.source == BROKEN:
-            return failed(order, Outcome.CRASHED, "RuntimeError: no such layer")
-        return completed(order, float(order.source.split(":")[1].strip(" ')\n")))
+            return Course(seconds=0.01, result=lost(order, Outcome.CRASHED, "RuntimeError: no such layer"))
+        if order.source == ENDLESS:
+            return Course(seconds=1e9, result=completed(order, 0.0))
+        return Course(seconds=0.01, result=completed(order, float(order.source.split(":")[1].strip(" ')\n"))))
 
-    def _seconds(self, order: TrialOrder) -> float:
-        return 1e9 if order.source == ENDLESS else 5.0
 
-
-@pytest.fixture(params=["local", "fake"])
+@pytest.fixture(params=["local", "simulated"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    return LocalBench(tmp_path) if request.param == "local" else FakeBench()
+    return LocalBench(tmp_path) if request.param == "local" else SimulatedBench()
 
 
 @pytest.fixture

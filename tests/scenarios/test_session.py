@@ -19,14 +19,9 @@ async def until(session: Session, holds: Callable[[], bool]) -> None:
         await session.changed()
 
 
-async def worked(lab: Bench) -> tuple[str, Session]:
-    with lab.session() as session:
-        return await lab.clock.drive(session.run()), session
-
-
-async def test_a_session_ends_by_itself_with_confirmed_gains(tmp_path: Path) -> None:
+def test_a_session_ends_by_itself_with_confirmed_gains(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=0.15))
-    reason, session = await worked(lab)
+    reason, session = lab.worked()
     state = session.state
     assert "hours are over" in reason
     assert state.ended == reason
@@ -39,80 +34,89 @@ async def test_a_session_ends_by_itself_with_confirmed_gains(tmp_path: Path) -> 
     assert examined
 
 
-async def test_a_number_of_experiments_is_a_limit(tmp_path: Path) -> None:
+def test_a_number_of_experiments_is_a_limit(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, experiments=9))
-    reason, session = await worked(lab)
+    reason, session = lab.worked()
     assert reason == "all 9 experiments are done"
     assert session.state.begun() == 9
     assert all(experiment.is_final for experiment in session.state.experiments.values())
 
 
-async def test_gpu_hours_are_a_limit(tmp_path: Path) -> None:
+def test_gpu_hours_are_a_limit(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, gpu_hours=0.1))
-    reason, session = await worked(lab)
+    reason, session = lab.worked()
     assert reason == "the 0.1 GPU-hours are used"
     assert session.pace.budget.spent.gpu_hours < 0.1 + 2 * 25 / 3600 + 4 * 25 / 3600  # running trials, examination
 
 
-async def test_what_crashes_never_wins_and_the_session_goes_on(tmp_path: Path) -> None:
+def test_what_crashes_never_wins_and_the_session_goes_on(tmp_path: Path) -> None:
     def treacherous(source: str) -> float | None:
         knobs = read_knobs(source)
         return None if float(knobs["X"]) > 1.2 else bowl(source)
 
     lab = bench(tmp_path, limits=Limits(hours=None, experiments=30), objective=treacherous)
-    _, session = await worked(lab)
+    _, session = lab.worked()
     crashed = session.state.of_status(Status.CRASHED)
     assert crashed
     assert all(trial.value is None for experiment in crashed for trial in experiment.trials[-1:])
     assert session.state.incumbent.status in (Status.CONFIRMED, Status.BASELINE)
 
 
-async def test_a_baseline_that_does_not_run_ends_the_session_in_one_line(tmp_path: Path) -> None:
+def test_a_baseline_that_does_not_run_ends_the_session_in_one_line(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=1), objective=lambda _: None)
     with pytest.raises(SwarmError, match=r"the task's own train.py ended CRASHED .* cannot be improved"):
-        await worked(lab)
+        lab.worked()
 
 
-async def test_nothing_is_confirmed_where_nothing_is_better(tmp_path: Path) -> None:
+def test_nothing_is_confirmed_where_nothing_is_better(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, experiments=60), objective=lambda _: 2.0, noise=0.02)
-    _, session = await worked(lab)
+    _, session = lab.worked()
     assert session.state.count(Status.CONFIRMED) == 0
 
 
-async def test_a_drained_session_lets_trials_end_and_goes_on_when_started_again(tmp_path: Path) -> None:
+def test_a_drained_session_lets_trials_end_and_goes_on_when_started_again(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, experiments=20))
-    with lab.session() as session:
-        run = asyncio.ensure_future(lab.clock.drive(session.run()))
+
+    async def drained(session: Session) -> None:
+        run = asyncio.ensure_future(session.run())
         await until(session, lambda: session.state.begun() > 3 and len(session.state.live_trials) == 2)
         session.drain("stopped by Ctrl-C")
         assert await run == "stopped by Ctrl-C"
         assert session.state.ended is None
         assert not session.state.live_trials
-    reason, session = await worked(lab)
+
+    with lab.session() as session:
+        lab.clock.run(drained(session))
+    reason, session = lab.worked()
     assert reason == "all 20 experiments are done"
     assert_every_trial_once(lab, session)
 
 
-async def test_stopped_at_once_trials_are_preempted_and_run_again(tmp_path: Path) -> None:
+def test_stopped_at_once_trials_are_preempted_and_run_again(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, experiments=12))
-    with lab.session() as session:
-        run = asyncio.ensure_future(lab.clock.drive(session.run()))
+
+    async def stopped(session: Session) -> None:
+        run = asyncio.ensure_future(session.run())
         await until(session, lambda: session.state.begun() > 3 and len(session.state.live_trials) == 2)
         await session.stop_now("stopped now")
         await run
+
+    with lab.session() as session:
+        lab.clock.run(stopped(session))
         lost = [t for e in session.state.experiments.values() for t in e.trials if t.outcome == "PREEMPTED"]
         assert len(lost) == 2
-    reason, session = await worked(lab)
+    reason, session = lab.worked()
     assert reason == "all 12 experiments are done"
     again = {t.id for e in session.state.experiments.values() for t in e.trials if t.completed}
     assert all(trial.id[:-1] + "1" in again for trial in lost)
     assert_every_trial_once(lab, session)
 
 
-async def test_a_paused_session_starts_nothing_until_it_is_resumed(tmp_path: Path) -> None:
+def test_a_paused_session_starts_nothing_until_it_is_resumed(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, experiments=8))
-    with lab.session() as session:
-        run = asyncio.ensure_future(lab.clock.drive(session.run()))
+
+    async def paused(session: Session) -> None:
+        run = asyncio.ensure_future(session.run())
         await until(session, lambda: len(session.state.live_trials) == 2)
         lab.wish("pause")
         await until(session, lambda: not session.state.live_trials)
@@ -125,6 +129,9 @@ async def test_a_paused_session_starts_nothing_until_it_is_resumed(tmp_path: Pat
         assert lab.noted_phase() == "paused"  # what another process is told
         lab.wish("resume")
         assert await run == "all 8 experiments are done"
+
+    with lab.session() as session:
+        lab.clock.run(paused(session))
 
 
 def assert_every_trial_once(lab: Bench, session: Session) -> None:

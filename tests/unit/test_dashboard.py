@@ -14,6 +14,7 @@ from swarm.dashboard import KINDS, dashboard, staircase
 from swarm.home import Home
 from swarm.narrator import Narrator
 from swarm.research.experiment import Status
+from swarm.session import Session
 from swarm.view import View
 from swarm.wording import duration, plain, printable
 from tests.fakes import FakeClock
@@ -105,23 +106,28 @@ def test_two_who_look_on_are_told_the_same(view: View) -> None:
         assert narrated(view) == narrated(other)
 
 
-async def test_who_looks_on_sees_the_end_and_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_looks_on_sees_the_end_and_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, experiments=4))
-    with lab.session() as session:
-        working = asyncio.create_task(lab.clock.drive(session.run()))
+
+    async def watched(session: Session) -> None:
+        working = asyncio.create_task(session.run())
         while not session.state.runs:
             await asyncio.sleep(0.001)
         with View(_as_home(tmp_path), clock=lab.clock) as view:
             await watch_session(view, plain=True)
             assert not view.live
         await working
+
+    with lab.session() as session:
+        lab.clock.run(watched(session))
     assert "run ended: all 4 experiments are done" in capsys.readouterr().out
 
 
-async def test_pausing_and_draining_are_seen_from_outside(tmp_path: Path) -> None:
+def test_pausing_and_draining_are_seen_from_outside(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, experiments=40))
-    with lab.session() as session:
-        working = asyncio.create_task(lab.clock.drive(session.run()))
+
+    async def looked_at(session: Session) -> None:
+        working = asyncio.create_task(session.run())
         with View(_as_home(tmp_path), clock=lab.clock) as view:
 
             async def seen(phase: str, state: str) -> None:
@@ -138,6 +144,9 @@ async def test_pausing_and_draining_are_seen_from_outside(tmp_path: Path) -> Non
             await seen("draining", "draining")
             await working
             assert view.refresh().status()["state"] == "stopped"
+
+    with lab.session() as session:
+        lab.clock.run(looked_at(session))
 
 
 def test_progress_is_told_twice_a_minute(view: View) -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from swarm.bench.candidates import MemoryCandidates
 from swarm.errors import SwarmError
+from swarm.ports import CandidateStore
 from swarm.research.lineage import Lineage
 
 BASE = "A = 1\n\nB = 2\n\nC = 3\n"
@@ -31,17 +33,41 @@ def test_reopening_keeps_what_was_committed(lineage: Lineage, tmp_path: Path) ->
     assert Lineage(tmp_path / "repo.git", "src/train.py").source(base) == BASE
 
 
-def test_source_is_kept_to_the_byte(lineage: Lineage) -> None:
+# ── promises of every store of candidates ───────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(params=["git", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> CandidateStore:
+    return Lineage(tmp_path / "repo.git", "train.py") if request.param == "git" else MemoryCandidates("train.py")
+
+
+def test_source_is_kept_to_the_byte(store: CandidateStore) -> None:
     text = "# ünïcode — and no newline at the end\nX = 1"
-    assert lineage.source(lineage.commit("e000", text, "m", parent=None)) == text
+    assert store.source(store.commit("e000", text, "m", parent=None)) == text
 
 
-def test_merge_joins_distant_edits_and_refuses_clashing_ones(lineage: Lineage) -> None:
+def test_every_experiment_has_a_commit_of_its_own(store: CandidateStore) -> None:
+    base = store.commit("e000", BASE, "baseline", parent=None)
+    twins = [store.commit(f"e00{number}", BASE + "D = 4\n", f"idea {number}", parent=base) for number in (1, 2)]
+    assert len({base, *twins}) == 3
+    store.set_best(twins[0])
+    assert store.source(twins[1]) == BASE + "D = 4\n"
+
+
+def test_a_diff_shows_what_changed(store: CandidateStore) -> None:
+    base = store.commit("e000", BASE, "baseline", parent=None)
+    child = store.commit("e001", BASE.replace("1", "7"), "A 1→7", parent=base)
+    assert "-A = 1\n+A = 7" in store.diff(base, child)
+    assert "train.py" in store.diff(base, child)
+    assert store.diff(base, base) == ""
+
+
+def test_merge_joins_distant_edits_and_refuses_clashing_ones(store: CandidateStore) -> None:
     ours, theirs = BASE.replace("1", "7"), BASE.replace("3", "9")
-    assert lineage.merge(BASE, ours, theirs) == "A = 7\n\nB = 2\n\nC = 9\n"
-    assert lineage.merge(BASE, BASE.replace("2", "5"), BASE.replace("2", "6")) is None
+    assert store.merge(BASE, ours, theirs) == "A = 7\n\nB = 2\n\nC = 9\n"
+    assert store.merge(BASE, BASE.replace("2", "5"), BASE.replace("2", "6")) is None
 
 
-def test_an_unknown_commit_is_said_in_one_line(lineage: Lineage) -> None:
-    with pytest.raises(SwarmError, match="git cat-file failed"):
-        lineage.source("0" * 40)
+def test_an_unknown_commit_is_said_in_one_line(store: CandidateStore) -> None:
+    with pytest.raises(SwarmError, match=r"git cat-file failed|no candidate 0+ is known"):
+        store.source("0" * 40)

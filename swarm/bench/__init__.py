@@ -1,0 +1,1 @@
+"""Sessions on simulated time, and strategies side by side."""

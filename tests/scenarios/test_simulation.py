@@ -1,0 +1,95 @@
+"""Simulated sessions: the same code as ever, on machines that do what real ones do."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from swarm.bench.simulation import Scenario, simulated
+from swarm.config import Limits, Settings
+from swarm.executors.simulated import Machines, Objective, Score, world
+from swarm.ports import Slot, TrialOrder
+from swarm.research.experiment import Trial
+from swarm.research.state import SessionState
+from tests.lab import TASK, TRAIN, Script, bowl
+from trainer.contract import Outcome, Task, load_task
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    folder = tmp_path / "bowl"
+    folder.mkdir()
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "task.toml").write_text(TASK)
+    return load_task(folder)
+
+
+def still_bowl(order: TrialOrder) -> Score:
+    """The bowl with a noise that follows from the seed alone."""
+    return Score(value=bowl(order.source) + 0.001 * (order.seed * 7919 % 13 - 6), holdout=bowl(order.source))
+
+
+def scenario(
+    task: Task, machines: Machines, *, objective: Objective = still_bowl, limits: Limits | None = None
+) -> Scenario:
+    return Scenario(
+        task=task,
+        settings=Settings(limits=limits or Limits(hours=None, experiments=30)),
+        slots=[Slot(name=f"H100-{number}", accelerator="H100") for number in range(4)],
+        world=world(objective, machines),
+        team=lambda _: Script(),
+    )
+
+
+def played(given: Scenario, folder: Path) -> SessionState:
+    with simulated(given, folder) as simulation:
+        simulation.run()
+        return simulation.session.state
+
+
+def trials(state: SessionState) -> list[Trial]:
+    return [trial for experiment in state.experiments.values() for trial in experiment.trials]
+
+
+def test_a_scenario_always_takes_the_same_course(task: Task, tmp_path: Path) -> None:
+    given = scenario(task, Machines(overhead_seconds=2.0, overhead_sd=1.0, preemptions_per_hour=10.0))
+    first, second = (played(given, tmp_path / name) for name in ("a", "b"))
+    assert trials(first) == trials(second)
+    assert len(trials(first)) > 30
+
+
+def test_a_trial_takes_its_budget_and_what_its_machine_adds(task: Task, tmp_path: Path) -> None:
+    state = played(scenario(task, Machines(overhead_seconds=2.5)), tmp_path / "a")
+    lasted = {(t.tier, round((t.ended_at or 0.0) - t.started_at, 6)) for t in trials(state)}
+    assert lasted == {("screen", 8.5), ("validate", 22.5)}
+
+
+def test_what_is_taken_away_runs_again(task: Task, tmp_path: Path) -> None:
+    machines = Machines(overhead_seconds=1.0, preemptions_per_hour=60.0)
+    state = played(scenario(task, machines), tmp_path / "a")
+    outcomes = Counter(trial.outcome for trial in trials(state))
+    assert outcomes["PREEMPTED"] > 0
+    for trial in trials(state):
+        if trial.outcome == "PREEMPTED":
+            attempt = int(trial.id.rsplit("-", 1)[1])
+            again = f"{trial.id.rsplit('-', 1)[0]}-{attempt + 1}"
+            assert any(other.id == again for other in trials(state)), "a preempted trial is run again"
+
+
+def test_a_failing_candidate_ends_when_it_fails(task: Task, tmp_path: Path) -> None:
+    def fragile(order: TrialOrder) -> Score:
+        if "X = 1.0\n" in order.source:
+            return still_bowl(order)
+        return Score(value=None, outcome=Outcome.CRASHED, seconds=1.0)
+
+    state = played(scenario(task, Machines(overhead_seconds=1.0), objective=fragile), tmp_path / "a")
+    crashed = [trial for trial in trials(state) if trial.outcome == "CRASHED"]
+    assert crashed
+    assert all((t.ended_at or 0.0) - t.started_at == pytest.approx(2.0) for t in crashed)
+
+
+def test_hours_are_virtual(task: Task, tmp_path: Path) -> None:
+    given = scenario(task, Machines(), limits=Limits(hours=0.5))
+    with simulated(given, tmp_path / "a") as simulation:
+        assert "hours are over" in simulation.run()
+        assert simulation.clock.elapsed == pytest.approx(1800, abs=60)
