@@ -70,6 +70,7 @@ class Settings(_Section):
     }
     promotion: PromotionSettings = PromotionSettings()
     waves: WaveSettings = WaveSettings()
+    approve: bool = False  # what the reviewer approves waits for a person's yes
     seed: int = 0  # the one source of randomness: proposals, designs and trial seeds follow from it
 
 

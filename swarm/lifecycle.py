@@ -15,6 +15,7 @@ from swarm.research.experiment import Experiment, Move, Proposal, Review, Review
 from swarm.research.knobs import read_knobs, set_knobs
 from swarm.research.ledger import Kind
 from swarm.research.promotion import Noise, Screening, Validation
+from swarm.research.rulings import Ruling
 from swarm.research.state import seeds
 from swarm.scribe import Scribe
 from swarm.trials import Trials
@@ -94,8 +95,21 @@ class Lifecycle:
         else:
             review = await self._lab.review(experiment, proposal)
         await self._lab.scribe.review(experiment, review, author="reviewer")
-        move = Move.APPROVE if review.verdict is ReviewVerdict.APPROVED else Move.REJECT
+        yes = Move.HOLD if self._lab.settings.approve else Move.APPROVE
+        move = yes if review.verdict is ReviewVerdict.APPROVED else Move.REJECT
         return await self._lab.journal.move(experiment, move, reasons=review.reasons)
+
+    async def rule(self, ruling: Ruling) -> bool:
+        """Do as a person says with a HELD experiment; False where it is not held, or no longer."""
+        experiment = self._state.experiments.get(ruling.experiment)
+        if experiment is None or experiment.status is not Status.HELD:
+            return False
+        verdict = ReviewVerdict.APPROVED if ruling.yes else ReviewVerdict.REJECTED
+        review = Review(verdict=verdict, reasons=(ruling.told,))
+        await self._lab.scribe.review(experiment, review, author=ruling.by, page="ruling")
+        move = Move.APPROVE if ruling.yes else Move.REJECT
+        await self._lab.journal.move(experiment, move, reasons=review.reasons)
+        return True
 
     # ---- screening ------------------------------------------------------------------------------------------
 

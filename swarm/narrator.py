@@ -165,6 +165,7 @@ def progress_line(status: Json, seconds_left: float | None, *, waiting: int) -> 
 
 
 _MOVES = {
+    Move.HOLD: "{name} waits for your yes: `swarm approve {name}` or `swarm reject {name}`",
     Move.REJECT: "{name} rejected: {why}",
     Move.PROMOTE: "{name} promoted: {why}",
     Move.REFUTE: "{name} refuted: {why}",

@@ -4,17 +4,20 @@ Every id follows from the experiment's, so a step taken twice writes one page.
 """
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Sequence
 
 from notebook_store.entry import Citation, Entry, Kind, Link, Relation
 from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
+from swarm.errors import SwarmError
 from swarm.ports import Clock
 from swarm.research.experiment import Experiment, Json, Review, Status, Trial
 from swarm.research.promotion import Gain
 from trainer.contract import Task
 
+PROGRAM = "program.md"  # author of what the task's people ask there
 KEPT = {Status.CONFIRMED: "keep", Status.BASELINE: "keep", Status.CRASHED: "crash"}
 
 
@@ -26,6 +29,7 @@ class Scribe:
         self.session = session
         self.task = task
         self._clock = clock
+        self._program_text = ""  # as it was last seen
 
     async def write(
         self,
@@ -83,11 +87,11 @@ class Scribe:
             data={"changes": dict(experiment.changes), "parent": experiment.parent},
         )
 
-    async def review(self, experiment: Experiment, review: Review, *, author: str) -> None:
-        """The page of a review."""
+    async def review(self, experiment: Experiment, review: Review, *, author: str, page: str = "review") -> None:
+        """The page of a review; ``page`` tells a person's from the reviewer's."""
         near = "".join(f"\n- near: {name}" for name in review.near)
         await self.write(
-            f"{experiment.id}-review",
+            f"{experiment.id}-{page}",
             Kind.REVIEW,
             f"{review.verdict}: {experiment.hypothesis.splitlines()[0][:120]}",
             "\n".join(f"- {reason}" for reason in review.reasons) + near,
@@ -154,6 +158,44 @@ class Scribe:
             experiment=experiment,
             links=[Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis")],
             data={"gain": gain.mean, "ci95": [low, high], "n": gain.n, "outcome": word},
+        )
+
+    async def program(self) -> None:
+        """The page of the task's program.md, where its text is new: what people ask, in every agent's reach.
+
+        Raises SwarmError when the file cannot be read any more.
+        """
+        await asyncio.to_thread(self._program)
+
+    def _program(self) -> None:
+        path = self.task.folder / "program.md"
+        try:
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise SwarmError(f"{path} cannot be read: {error}; write it as UTF-8 text") from error
+        if not text.strip() or text == self._program_text:
+            return
+        self._program_text = text
+        earlier = self.notebook.entries(kinds=[Kind.NOTE], author=PROGRAM, task=self.task.name, limit=1)
+        before = str(earlier[0].data.get("text")) if earlier else ""
+        if text == before:
+            return
+        digest = hashlib.sha256(f"{earlier[0].id if earlier else ''}\n{text}".encode()).hexdigest()
+        added = set(text.splitlines()) - set(before.splitlines()) if before else set()
+        first = text.lstrip("# \n").splitlines()[0][:120]
+        self._append_once(
+            Entry(
+                id=f"program-{self.task.name}-{digest[:10]}",
+                kind=Kind.NOTE,
+                title=f"{'an edit of ' if before else ''}program.md: {first}",
+                body=text,
+                author=PROGRAM,
+                session=self.session,
+                task=self.task.name,
+                created_at=self._clock.now(),
+                links=(Link(kind=Relation.SUPERSEDES, target=earlier[0].id),) if before else (),
+                data={"text": text, "added": [line for line in text.splitlines() if line in added]},
+            )
         )
 
     async def examination(self, entry_id: str, incumbent: Experiment, pairs: Sequence[tuple[Trial, Trial]]) -> None:

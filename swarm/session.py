@@ -14,13 +14,14 @@ from swarm.ports import Brief, Executor, Slot, WaveReport
 from swarm.research.experiment import Experiment, Proposal, Status
 from swarm.research.knobs import derive_ranges, read_knobs
 from swarm.research.ledger import Kind
+from swarm.research.rulings import read_ruling
 from swarm.research.state import SessionState
 from swarm.trials import Draining
 
 TICK_SECONDS = 0.5  # how often wishes, limits and pulses are looked after when nothing else happens
 HEARTBEAT_SECONDS = 10.0  # of the session's clock, a fraction of a lease's time to live
-OPEN = (Status.PROPOSED, Status.APPROVED, Status.SCREENING, Status.PROMOTED, Status.VALIDATING)
-UNSCREENED = (Status.PROPOSED, Status.APPROVED, Status.SCREENING)
+OPEN = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING, Status.PROMOTED, Status.VALIDATING)
+UNSCREENED = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING)
 
 
 class Specialists(Protocol):
@@ -224,7 +225,7 @@ class Session:
         """Ask for proposals while fewer experiments wait than there are slots."""
         limit = self._lab.settings.limits.experiments
         room = None if limit is None else limit - self._state.begun()
-        waiting = self._state.count(Status.PROPOSED, Status.APPROVED)
+        waiting = self._state.count(Status.PROPOSED, Status.HELD, Status.APPROVED)
         if waiting > len(self._crew.slots) or room == 0 or self._asked_at == self._state.seq:
             return
         size = self._lab.settings.waves.size
@@ -234,13 +235,15 @@ class Session:
         self._do("proposer", self._propose(wave, wanted if room is None else min(wanted, room)))
 
     async def _propose(self, wave: str | None, wanted: int) -> None:
+        await self._lab.scribe.program()
         brief = await self._brief(wave, wanted)
         proposals = await self._crew.specialists.propose(brief)
         if not proposals:
             self._asked_at = self._state.seq
             return
-        if wave is not None:
-            design = {"design": proposals[0].design, "parent": brief.parent}
+        designed = [proposal.design for proposal in proposals if proposal.wave == wave]
+        if wave is not None and designed:
+            design = {"design": designed[0], "parent": brief.parent}
             await self._journal.record(Kind.WAVE_OPENED, wave, design)
         for proposal in proposals[:wanted]:
             experiment = await self._lifecycle.admit(proposal)
@@ -296,8 +299,11 @@ class Session:
         await self._journal.record(Kind.WAVE_ANALYSED, name, {"entry": entry})
 
     def _validate_promoted(self) -> None:
-        """Validate the most promising first, as many at once as there are slots for; waves are awaited whole."""
-        screening = {experiment.wave for experiment in self._state.of_status(*UNSCREENED) if experiment.wave}
+        """Validate the most promising first, as many at once as there are slots for; waves are awaited whole, but
+        for what waits for a person.
+        """
+        coming = [status for status in UNSCREENED if status is not Status.HELD]
+        screening = {experiment.wave for experiment in self._state.of_status(*coming) if experiment.wave}
         ready = []
         for experiment in self._state.of_status(Status.PROMOTED):
             if experiment.verdict["against"] != self._state.incumbent.id:
@@ -329,6 +335,9 @@ class Session:
         """Leave a pulse, and heed the wishes people leave."""
         ledger = self._journal.ledger
         seen = await asyncio.to_thread(ledger.last_wish)
+        for _, wish in await asyncio.to_thread(ledger.wishes, self._state.session, 0):
+            if (ruling := read_ruling(wish)) is not None:  # left while nobody worked: those alone still hold
+                await self._lifecycle.rule(ruling)
         while True:
             await asyncio.to_thread(ledger.pulse, self._state.session, self._run, self._lab.clock.now(), self.phase)
             for seq, wish in await asyncio.to_thread(ledger.wishes, self._state.session, seen):
@@ -348,6 +357,8 @@ class Session:
             case "resume":
                 self.phase = "working"
                 self._crew.desk.open_doors()
+            case _ if (ruling := read_ruling(wish)) is not None:
+                await self._lifecycle.rule(ruling)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

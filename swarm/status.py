@@ -134,6 +134,7 @@ def _counts(state: SessionState, promoted: int, *, live: bool) -> dict[str, int]
     return {
         "proposed": len(state.experiments) - state.count(Status.BASELINE),
         "rejected": state.count(Status.REJECTED),
+        "held": state.count(Status.HELD),
         "running": state.count(Status.SCREENING, Status.VALIDATING) if live else 0,  # later, they only wait
         "pruned": state.count(Status.PRUNED),
         "promoted": promoted,

@@ -21,6 +21,7 @@ class StartRequest:
     config: Path | None = None  # swarm.toml; None: what the session was opened with, else the defaults
     limits: Mapping[str, float | None] | None = None  # fields of Limits from the command line; None: not given
     seed: int | None = None  # None: as configured
+    approve: bool = False  # hold what the reviewer approves for a person; False: as configured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,8 @@ def _overridden(settings: Settings, request: StartRequest) -> Settings:
     given = {name: value for name, value in (request.limits or {}).items() if value is not None}
     limits = Limits.model_validate({**settings.limits.model_dump(), **given})
     seed = settings.seed if request.seed is None else request.seed
-    return settings.model_copy(update={"limits": limits, "seed": seed})
+    approve = settings.approve or request.approve
+    return settings.model_copy(update={"limits": limits, "seed": seed, "approve": approve})
 
 
 def _plain(name: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from notebook_store.notebook import Notebook
 from papers.library import Library
 from swarm.agents.analyst import Analyst
+from swarm.agents.asked import AskedProposer
 from swarm.agents.kernel import JupyterKernel
 from swarm.agents.optimizer import OptimizerProposer
 from swarm.agents.reader import LiteratureReader
@@ -89,6 +90,7 @@ def _session(choice: Choice, premises: Premises, say: Say) -> Session:
 
     def team(observer: Observer) -> Team:
         return Team(
+            asked=AskedProposer(notebook),
             proposer=OptimizerProposer(notebook, wave_size=choice.settings.waves.size),
             reviewer=RuleReviewer(notebook),
             reader=LiteratureReader(notebook, premises.library, session=choice.name, task=task, clock=clock),

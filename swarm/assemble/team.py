@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from papers.library import Library
 from swarm.agents.analyst import Analyst
+from swarm.agents.asked import AskedProposer
 from swarm.agents.kernel import JupyterKernel
-from swarm.agents.optimizer import OptimizerProposer
 from swarm.agents.reader import LiteratureReader
 from swarm.agents.reviewer import ReviewContext, RuleReviewer
 from swarm.observer import Observer
-from swarm.ports import Brief, CandidateStore, WaveReport
+from swarm.ports import Brief, CandidateStore, Proposer, WaveReport
 from swarm.research.experiment import Experiment, Proposal, Review
 from swarm.research.knobs import derive_ranges, read_knobs
 from trainer.contract import Task
@@ -21,7 +21,8 @@ from trainer.contract import Task
 class Team:
     """The specialists of a session."""
 
-    proposer: OptimizerProposer
+    asked: AskedProposer
+    proposer: Proposer
     reviewer: RuleReviewer
     reader: LiteratureReader
     library: Library
@@ -33,7 +34,11 @@ class Team:
     memory_mb: float | None  # MiB a trial may use on the smallest slot; None: no limit
 
     async def propose(self, brief: Brief) -> list[Proposal]:
-        return await self.proposer.propose(brief)
+        """What people asked for, then what the proposers think of."""
+        asked = await self.asked.propose(brief)
+        if len(asked) >= brief.wanted:
+            return asked
+        return asked + await self.proposer.propose(replace(brief, wanted=brief.wanted - len(asked)))
 
     async def review(self, _: Experiment, proposal: Proposal) -> Review:
         source = await asyncio.to_thread(self.lineage.source, proposal.parent)

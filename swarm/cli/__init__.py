@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from swarm import __version__
-from swarm.cli import experiments, live, machine, notebook, papers, sessions, tasks
+from swarm.cli import experiments, live, machine, notebook, papers, people, sessions, tasks
 from swarm.cli.options import HOME, InHome, SwarmGroup
 
 app = typer.Typer(
@@ -42,6 +42,8 @@ for command in (
     sessions.stop,
     sessions.pause,
     sessions.resume,
+    people.approve,
+    people.reject,
     experiments.best,
     experiments.experiments,
     experiments.experiment,

@@ -222,6 +222,7 @@ def _told(event: dict[str, Any]) -> list[str]:
 
 
 _MOVES = {
+    "hold": "waits for a person's yes",
     "approve": "approved",
     "reject": "rejected",
     "screen": "screening begins",

@@ -25,6 +25,9 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
     ] = None,
     dollars: Annotated[float | None, typer.Option("--dollars", metavar="D", help="End when so much is spent.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="All randomness follows from it.")] = None,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Run only what you say yes to with `swarm approve`.")
+    ] = False,
     plain: Plain = False,
     home: InHome = HOME,
 ) -> None:
@@ -47,7 +50,7 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
             raise InputError(f"--{name.replace('_', '-')} is {limit:g}; give a number above 0, or leave it out")
     if task is not None:
         find_task(task)  # before a home is made for a misspelt name
-    request = StartRequest(task=task, session=session, config=config, limits=limits, seed=seed)
+    request = StartRequest(task=task, session=session, config=config, limits=limits, seed=seed, approve=approve)
     asyncio.run(run_session(Home(home, create=True), request, plain=plain))
 
 

@@ -17,6 +17,7 @@ class Status(StrEnum):
     BASELINE = "BASELINE"  # the task's own file: not proposed by anyone, never judged as a gain
     PROPOSED = "PROPOSED"
     REJECTED = "REJECTED"
+    HELD = "HELD"  # approved by the reviewer, waits for a person's yes
     APPROVED = "APPROVED"  # waits for a screening slot
     SCREENING = "SCREENING"
     PRUNED = "PRUNED"
@@ -44,6 +45,7 @@ FINAL = frozenset(
 class Move(StrEnum):
     """What can happen to an experiment."""
 
+    HOLD = "hold"  # only a person may let it run
     APPROVE = "approve"
     REJECT = "reject"
     SCREEN = "screen"  # its first screening trial starts
@@ -61,7 +63,10 @@ class Move(StrEnum):
 
 _LEGAL: Mapping[tuple[Status, Move], Status] = {
     (Status.PROPOSED, Move.APPROVE): Status.APPROVED,
+    (Status.PROPOSED, Move.HOLD): Status.HELD,
     (Status.PROPOSED, Move.REJECT): Status.REJECTED,
+    (Status.HELD, Move.APPROVE): Status.APPROVED,
+    (Status.HELD, Move.REJECT): Status.REJECTED,
     (Status.APPROVED, Move.SCREEN): Status.SCREENING,
     (Status.APPROVED, Move.REBASE): Status.APPROVED,
     (Status.APPROVED, Move.WITHDRAW): Status.WITHDRAWN,
