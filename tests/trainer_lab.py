@@ -1,8 +1,12 @@
 """True trials for the trainer's tests: tasks out of docs/tasks.md, harnesses started as a swarm starts them."""
 
+import os
 import re
+import select
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.contract import (
@@ -10,6 +14,7 @@ from trainer.contract import (
     BudgetKind,
     TrialResult,
     TrialSpec,
+    WarmWorker,
     create_trial,
     load_task,
     prepare_argv,
@@ -96,3 +101,27 @@ def finish(folder: Path) -> TrialResult:
     result = read_result(folder)
     assert result is not None, said
     return result
+
+
+@contextmanager
+def warm_worker() -> Iterator[WarmWorker]:
+    """A worker of this test's own."""
+    worker = WarmWorker(sys.executable)
+    yield worker
+    worker.close()
+
+
+def finish_warm(worker: WarmWorker, folder: Path) -> TrialResult:
+    """Run a trial to its end from a warm worker and read its result."""
+    wait_for_file(worker.run(folder).file)
+    result = read_result(folder)
+    assert result is not None, (folder / "harness.log").read_text(encoding="utf-8")
+    return result
+
+
+def wait_for_file(number: int, seconds: float = 240.0) -> None:
+    """Wait until an open file has something to read."""
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    assert poll.poll(1000 * seconds), "waited in vain"
+    os.close(number)

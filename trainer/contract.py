@@ -37,8 +37,12 @@ from trainer.task import (
     find_task,
     load_task,
 )
+from trainer.warm import HARNESS_LOG, WarmWorker
+from trainer.warm import POSSIBLE as WARM_POSSIBLE
 
 __all__ = [
+    "HARNESS_LOG",
+    "WARM_POSSIBLE",
     "Budget",
     "BudgetKind",
     "Device",
@@ -51,6 +55,7 @@ __all__ = [
     "TrialResult",
     "TrialSpec",
     "Trust",
+    "WarmWorker",
     "builtin_tasks",
     "check_python",
     "create_trial",

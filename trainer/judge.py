@@ -20,6 +20,8 @@ import os
 import random
 import sys
 import tempfile
+from array import array
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer import worker
 from trainer.sandbox import Layout
+from trainer.source import overweight, quotes
 from trainer.wire import Wire
 
 if TYPE_CHECKING:
@@ -125,9 +128,12 @@ class Model:
         self._expect("serving")
 
     def ask(self, tokens: Tensor) -> None:
-        """Have the model answer token ids [rows, window]; `row` then gives what it said."""
+        """Have the model begin to answer token ids [rows, window]; `wait` for it."""
         self.tokens.copy_(tokens)
         self.wire.send({"ask": True})
+
+    def wait(self) -> None:
+        """Return once the model has answered; `row` then gives what it said."""
         self._expect("done")
 
     def row(self, number: int) -> Tensor:
@@ -156,13 +162,20 @@ def score(models: list[Model], shards: list[Shard], token_bytes: Tensor, chance:
 
     nats = [0.0 for _ in shards]
     kept: dict[int, Tensor] = {}
-    batches = [
-        (model, queue[start : start + ROWS])
-        for model, queue in zip(models, plan(shards, chance), strict=True)
-        for start in range(0, len(queue), ROWS)
-    ]
-    for model, batch in batches:
-        model.ask(torch.stack([r.tokens for r in batch]))
+    left = [[queue[start : start + ROWS] for start in range(0, len(queue), ROWS)] for queue in plan(shards, chance)]
+    asked: deque[tuple[Model, list[list[Request]], list[Request]]] = deque()
+
+    def ask(model: Model, batches: list[list[Request]]) -> None:
+        if batches:
+            batch = batches.pop()
+            model.ask(torch.stack([r.tokens for r in batch]))
+            asked.append((model, batches, batch))
+
+    for model, batches in zip(models, left, strict=True):
+        ask(model, batches)
+    while asked:  # one server thinks while the other's answer is scored
+        model, batches, batch = asked.popleft()
+        model.wait()
         for number, request in enumerate(batch):
             if request.shard < 0 and request.pair < 0:
                 continue
@@ -174,6 +187,7 @@ def score(models: list[Model], shards: list[Shard], token_bytes: Tensor, chance:
             if request.pair >= 0:
                 mine = answer[: request.prefix]
                 compare(kept.setdefault(request.pair, mine), mine)
+        ask(model, batches)
     lengths = [token_bytes[shard.targets].sum().item() for shard in shards]
     return [total / math.log(2) / length for total, length in zip(nats, lengths, strict=True)]
 
@@ -186,6 +200,18 @@ def compare(first: Tensor, second: Tensor) -> None:
             f"logits change (by up to {difference:.3g}) with later tokens or with other rows of a request; "
             "predict each token from those before it in its row"
         )
+
+
+def check_source(message: dict[str, Any], folder: Path) -> None:
+    """Raise Rejected where the candidate's file has the answers in it. Its code is read, not run."""
+    candidate = Path(message["candidate"]).read_text(encoding="utf-8", errors="replace")
+    if reason := overweight(candidate, Path(message["own"]).read_text(encoding="utf-8")):
+        raise Rejected(reason)
+    for name in ("val", "holdout"):
+        text = folder / f"{name}.txt"
+        tokens = array("H", (folder / f"{name}.bin").read_bytes())
+        if quotes(candidate, text.read_bytes() if text.exists() else b"", tokens):
+            raise Rejected("its source quotes held-out text")
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -230,6 +256,7 @@ def judge(message: dict[str, Any], harness: Wire) -> dict[str, Any]:
         names = ["val", "holdout"] if message["holdout"] else ["val"]
         shards = [read_shard(folder / f"{name}.bin", shape[1]) for name in names]
         try:
+            check_source(message, folder)
             models = [Model(wire, exchange, shape) for wire, exchange in served]
             scores = score(models, shards, read_uint16(folder / "token_bytes.bin"), random.SystemRandom())
         except Rejected as reason:

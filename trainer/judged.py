@@ -7,16 +7,17 @@ import json
 import math
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
-from trainer import sandbox
+from trainer import judge, sandbox, worker
 from trainer.contract import CURVE, Outcome, TaskError
-from trainer.judge import SERVERS
 from trainer.runtime import WEIGHTS
 from trainer.trial import Trial
 from trainer.watch import Ended
@@ -51,23 +52,49 @@ class JudgedTrial(Trial):
         """Start the judge's process and wait until it can fork; returns its number of the candidate's open file."""
         self.candidate, theirs = Wire.pair()
         self.judge, judge_end = Wire.pair()
+        keep = (judge_end.fileno(), theirs.fileno(), self.log_write)
         with self.judge_log.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "trainer.judge", str(judge_end.fileno())],
-                env=self.environment(self.work),
-                pass_fds=(judge_end.fileno(), theirs.fileno(), self.log_write),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=sandbox.die_with_parent,  # noqa: PLW1509 - the harness has one thread
-            )
-        self.family.excluded.add(process.pid)
+            start = self.fork_judge if "torch" in sys.modules else self.spawn_judge
+            self.family.excluded.add(start(keep, log.fileno()))
         candidate_file = theirs.fileno()
         judge_end.close()
         theirs.close()
         self.await_answer("torch")
         self.extra["start_seconds"] = time.monotonic() - self.born
         return candidate_file
+
+    def spawn_judge(self, keep: tuple[int, ...], log: int) -> int:
+        """Start a judge that has torch still to import; returns its pid."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "trainer.judge", str(keep[0])],
+            env=self.environment(self.work),
+            pass_fds=keep,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=sandbox.die_with_parent,  # noqa: PLW1509 - the harness has one thread
+        ).pid
+
+    def fork_judge(self, keep: tuple[int, ...], log: int) -> int:
+        """Become the judge in a child: a warm worker's harness has torch imported. Returns its pid."""
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 70
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            sandbox.die_with_parent()
+            worker.redirect(log)
+            worker.close_all_but(keep)
+            os.environ.clear()
+            os.environ.update(self.environment(self.work))
+            judge.main([str(keep[0])])
+            code = 0
+        except BaseException:  # noqa: BLE001 - the child must never return into the harness's code
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
 
     def judge_failed(self, why: str) -> Ended:
         """The end of a trial whose judge broke: never a score, and no fault of the candidate's."""
@@ -83,7 +110,7 @@ class JudgedTrial(Trial):
         self.meter.start()
         self.judge.send({"do": "train", "wire": candidate_file, **self.job([self.scratch], self.meter.cpu_limit())})
         self.await_answer("started")
-        self.servers = [self.new_scratch(f"serve{number}") for number in range(SERVERS)]
+        self.servers = [self.new_scratch(f"serve{number}") for number in range(judge.SERVERS)]
         self.taken_at: float | None = None
         self.watch(
             {self.judge: self.answers.append, self.candidate: self.hear},
@@ -169,6 +196,8 @@ class JudgedTrial(Trial):
             "window": meta["window"],
             "vocab_size": meta["vocab_size"],
             "holdout": self.spec.holdout,
+            "candidate": str(self.folder / self.spec.candidate),
+            "own": str(self.task.editable_path),
             **self.job(self.servers, SERVE_CPU_SECONDS),
         }
         self.judge.send(request)

@@ -87,7 +87,7 @@ class Trial:
             "HOME": str(scratch),
             "TMPDIR": str(scratch),
             "LANG": "C.UTF-8",
-            "PYTHONHASHSEED": str(self.spec.seed % 2**32),
+            "PYTHONHASHSEED": "0",  # a warm worker's forks cannot have another one; so nobody has
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             "CUDA_VISIBLE_DEVICES": "" if device is None else str(device),

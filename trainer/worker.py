@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -79,15 +80,11 @@ def _become(job: Job, keep: list[int]) -> NoReturn:
         sandbox.die_with_parent()
         os.setpgid(0, 0)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        low = 3
-        for number in sorted(keep):
-            os.closerange(low, number)
-            low = number + 1
-        os.closerange(low, 1024)
+        close_all_but(keep)
         os.environ.clear()
         os.environ.update(job.environment)
         if job.method == "namespaces":
-            _redirect(job.log)
+            redirect(job.log)
             sandbox.enter(job.layout)
         code = run(job)
     except BaseException:  # noqa: BLE001 - the child must never return into its parent's code
@@ -96,7 +93,17 @@ def _become(job: Job, keep: list[int]) -> NoReturn:
         os._exit(code)
 
 
-def _redirect(log: int) -> None:
+def close_all_but(keep: Sequence[int]) -> None:
+    """Close every open file but the standard three and those in `keep`."""
+    low = 3
+    for number in sorted(keep):
+        os.closerange(low, number)
+        low = number + 1
+    os.closerange(low, 1024)
+
+
+def redirect(log: int) -> None:
+    """Have this process print to `log` and read nothing."""
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
@@ -104,7 +111,7 @@ def _redirect(log: int) -> None:
 
 def run(job: Job) -> int:
     """Do the job in this process; returns the exit status."""
-    _redirect(job.log)
+    redirect(job.log)
     os.environ["NIGHTSWARM_FD"] = str(job.wire)
     os.chdir(job.layout.scratch)
     sandbox.limit(cpu_seconds=job.cpu_seconds, file_mb=FILE_MB)

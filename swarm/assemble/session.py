@@ -62,7 +62,7 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
         say(f"session {choice.name}: task {choice.task.name} on {_described(slots)}")
         await _end_orphans(home, manager, choice.name)
         folder = home.session(choice.name)
-        executor = LocalExecutor(folder / "trials", data_folder())
+        executor = stack.enter_context(closing(LocalExecutor(folder / "trials", data_folder())))
         await executor.prepare(choice.task, say)
         notebook = stack.enter_context(await asyncio.to_thread(owned_notebook, home))
         library = stack.enter_context(await asyncio.to_thread(owned_library, home))

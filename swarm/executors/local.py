@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -18,22 +19,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm.errors import DiskFull, InputError
 from swarm.ports import TrialOrder
 from trainer import contract
-from trainer.contract import Outcome, Task, TrialResult, TrialSpec
+from trainer.contract import Outcome, Task, TrialResult, TrialSpec, Trust, WarmWorker
 
 if TYPE_CHECKING:
     import psutil
 
 CANDIDATE = "candidate.py"  # the candidate's file in a trial's folder
-HARNESS_LOG = "harness.log"  # what the harness itself prints; empty unless it fails
 _POLL_SECONDS = 0.2  # real time between two looks at a trial that another process started
 _START_SECONDS = 30.0  # a harness that has not noted its pid by then never started
 _TERM_SECONDS = 5.0  # time a harness has to end a cancelled trial in good order
+_Started = tuple[int, Callable[[], object]]  # pid of a harness, and what returns once it has ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class LocalExecutor:
         self._data_root = data_root.absolute()
         self._python = python
         self._own: dict[str, _Own] = {}  # trials that this process started
+        self._worker: WarmWorker | None = None  # one for all slots: it only forks, so it is never busy
+        self._starting = threading.Lock()  # one trial at a time talks with the worker
         self._data: dict[Path, Path | None] = {}  # task folder -> its data as it was when first used
 
     async def prepare(self, task: Task, progress: Callable[[str], None]) -> None:
@@ -91,9 +95,9 @@ class LocalExecutor:
         """Start the trial, unless its folder is there. Raises DiskFull."""
         folder = self._folder(order.trial_id)
         with _disk_full_said(self._root):
-            process = await asyncio.to_thread(self._start, folder, order)
-        if process:
-            self._own[order.trial_id] = _watch(process)
+            started = await asyncio.to_thread(self._start, folder, order)
+        if started:
+            self._own[order.trial_id] = _watch(*started)
 
     async def result(self, trial_id: str) -> TrialResult:
         """Wait for the trial's end. A trial that is lost, or was never submitted, is PREEMPTED."""
@@ -120,12 +124,18 @@ class LocalExecutor:
             await _end(pid)
         await self.result(trial_id)
 
+    def close(self) -> None:
+        """Let the warm worker go; trials that run go on."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
     def _folder(self, trial_id: str) -> Path:
         if not trial_id or trial_id in (".", "..") or "/" in trial_id or "\0" in trial_id:
             raise ValueError(f"trial id {trial_id!r} cannot name a folder")
         return self._root / trial_id
 
-    def _start(self, folder: Path, order: TrialOrder) -> "subprocess.Popen[bytes] | None":
+    def _start(self, folder: Path, order: TrialOrder) -> _Started | None:
         self._root.mkdir(parents=True, exist_ok=True)
         try:
             folder.mkdir()
@@ -149,19 +159,39 @@ class LocalExecutor:
         )
         try:
             contract.create_trial(folder, spec, order.source)
-            with (folder / HARNESS_LOG).open("wb") as log:
-                return subprocess.Popen(
-                    contract.run_argv(self._python, folder),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    cwd=folder,
-                    env=_harness_env(),
-                )
+            if contract.WARM_POSSIBLE and order.task.trust is Trust.JUDGED:
+                return self._run_warm(folder)
+            return self._run_cold(folder)
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)  # nothing ran: the id may be submitted again
             raise
+
+    def _run_warm(self, folder: Path) -> _Started:
+        """Have the worker fork a harness. A worker that has died is replaced; what it forked before goes on."""
+        with self._starting:
+            for _ in range(2):
+                if self._worker is None:
+                    self._worker = WarmWorker(self._python)
+                try:
+                    harness = self._worker.run(folder)
+                except ConnectionError:
+                    self.close()
+                    continue
+                return harness.pid, partial(_until_readable, harness.file)
+        raise InputError(f"{self._python} cannot import torch and the trainer; run `make setup` again")
+
+    def _run_cold(self, folder: Path) -> _Started:
+        with (folder / contract.HARNESS_LOG).open("wb") as log:
+            process = subprocess.Popen(
+                contract.run_argv(self._python, folder),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=folder,
+                env=_harness_env(),
+            )
+        return process.pid, process.wait
 
     def _data_of(self, task: Task) -> Path | None:
         """Where a task's data lies: named by what makes it, so that another preparation gets another folder."""
@@ -182,7 +212,7 @@ def _harness_env() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": home, "PYTHONSAFEPATH": "1"}
 
 
-def _watch(process: "subprocess.Popen[bytes]") -> _Own:
+def _watch(pid: int, wait_for_end: Callable[[], object]) -> _Own:
     """Notice the end of a harness, by a thread that waits for it.
 
     Not asyncio's own subprocess: its transport kills the child when the loop closes, and trials outlive us.
@@ -190,12 +220,20 @@ def _watch(process: "subprocess.Popen[bytes]") -> _Own:
     loop, gone = asyncio.get_running_loop(), asyncio.Event()
 
     def wait() -> None:
-        process.wait()
+        wait_for_end()
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(gone.set)
 
-    threading.Thread(target=wait, name=f"harness {process.pid}", daemon=True).start()
-    return _Own(pid=process.pid, gone=gone)
+    threading.Thread(target=wait, name=f"harness {pid}", daemon=True).start()
+    return _Own(pid=pid, gone=gone)
+
+
+def _until_readable(file: int) -> None:
+    """Wait until an open file has something to read, and close it."""
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    poll.poll()
+    os.close(file)
 
 
 def _may_run(folder: Path) -> bool:
@@ -268,7 +306,7 @@ def _final_result(folder: Path, trial_id: str) -> TrialResult:
     message = "its harness ended without a result"
     if not folder.exists():
         return TrialResult(trial_id=trial_id, outcome=Outcome.PREEMPTED, message="it was never started")
-    log = folder / HARNESS_LOG
+    log = folder / contract.HARNESS_LOG
     if log.exists() and (said := log.read_text(encoding="utf-8", errors="replace").strip()):
         message += f": {said.splitlines()[-1]}"
     result = TrialResult(trial_id=trial_id, outcome=Outcome.PREEMPTED, message=message)

@@ -10,6 +10,7 @@ Writes into the folder given as the one argument:
     meta.json               {"vocab_size", "window"}
     judge/val.bin           uint16 tokens, for the judge alone
     judge/holdout.bin       uint16 tokens, for the judge alone, at confirmation
+    judge/val.txt           the text itself, and holdout.txt: a candidate that quotes it is rejected
     judge/token_bytes.bin   uint16 length of each token in bytes
 
 This file is protected: a candidate may import its constants, and change nothing.
@@ -233,11 +234,14 @@ def main(folder: Path) -> None:
     encoder = Encoder(merges)
     (folder / "judge").mkdir(parents=True, exist_ok=True)
     for name, path in (("train", "train.bin"), ("val", "judge/val.bin"), ("holdout", "judge/holdout.bin")):
-        tokens = array("H")
+        tokens, taken = array("H"), 0
         for part in encoder.texts(splits[name]):
             tokens.extend(part)
+            taken += 1
             if name != "train" and len(tokens) > SHARD_TOKENS:
                 break
+        if name != "train":
+            (folder / path).with_suffix(".txt").write_bytes("\n".join(splits[name][:taken]).encode())
         write_uint16(folder / path, tokens if name == "train" else tokens[: SHARD_TOKENS + 1])
         say(f"{name}: {len(tokens)} tokens")
     write_uint16(folder / "judge" / "token_bytes.bin", array("H", token_bytes(merges)))
