@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from swarm.config import Settings
 from swarm.errors import SwarmError
@@ -19,7 +20,7 @@ from swarm.research.rulings import Ruling
 from swarm.research.state import seeds
 from swarm.scribe import Scribe
 from swarm.trials import Trials
-from trainer.contract import Task
+from trainer.contract import Outcome, Task
 
 Reviewer = Callable[[Experiment, Proposal], Awaitable[Review]]
 
@@ -123,11 +124,13 @@ class Lifecycle:
                 "screen",
                 seed,
                 bid=experiment.expected_gain or 0.0,
+                limits=partial(self._lab.observer.cut_limits, experiment),
                 started=lambda: self._begin(name, Status.APPROVED, Move.SCREEN),
             )
             experiment = self._state.experiments[name]
             if not trial.completed:
-                await self._over(experiment, Move.CRASH, (f"{trial.outcome}: {trial.message}",))
+                move = Move.PRUNE if trial.outcome == Outcome.CUT else Move.CRASH
+                await self._over(experiment, move, (f"{trial.outcome}: {trial.message}",))
                 return
             await self._ensure_reference()
             await self._decide_screening(experiment, trial.accelerator)
@@ -275,13 +278,8 @@ class Lifecycle:
         if experiment.status is not Status.PROMOTED or gain is None:
             return
         if promotion.screen(gain, looks=gain.n, max_looks=gain.n) is Screening.PROMOTED:
-            numbers = {
-                "tier": "screen",
-                "gain": gain.mean,
-                "se": gain.se,
-                "n": gain.n,
-                "against": self._state.incumbent.id,
-            }
+            against = self._state.incumbent.id
+            numbers = {"tier": "screen", "gain": gain.mean, "se": gain.se, "n": gain.n, "against": against}
             await self._lab.journal.move(experiment, Move.KEEP, verdict=numbers)
         else:
             await self.rebase(experiment)

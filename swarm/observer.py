@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from swarm.config import Settings
 from swarm.journal import Journal
-from swarm.ports import CandidateStore, Observation
-from swarm.research import promotion
+from swarm.ports import CandidateStore, Limits, Observation
+from swarm.research import cutting, promotion
 from swarm.research.experiment import Experiment, Knob, Status, Trial
 from swarm.research.knobs import read_knobs
 from swarm.research.promotion import Gain
@@ -51,6 +51,18 @@ class Observer:
         if noise is None or not ran or not fresh:
             return None
         return promotion.gain_over(ran, fresh, noise, minimize=self.minimize)
+
+    def cut_limits(self, experiment: Experiment, accelerator: str) -> Limits:
+        """When a first screening trial is hopeless. A designed wave is never cut: its analysis needs every run."""
+        wave = self._state.waves.get(experiment.wave or "")
+        if not self._settings.promotion.cut_hopeless or (wave is not None and wave.design != "search"):
+            return ()
+        curves = []
+        for earlier in self._state.experiments.values():
+            ran = earlier.completed("screen", accelerator)
+            if ran:
+                curves.append(ran[0].curve)
+        return cutting.limits(curves)
 
     def screening_noise(self) -> float | None:
         """Noise floor of the screening tier (sd, metric units) on the accelerator type first used there."""

@@ -9,6 +9,8 @@ from typing import Protocol
 from swarm.research.experiment import Json, Knob, Proposal
 from trainer.contract import Budget, Range, Task, TrialResult
 
+Limits = tuple[tuple[float, float], ...]  # (share of a trial's budget, highest loss there)
+
 
 class Clock(Protocol):
     """The only source of time in the swarm; simulated time is another clock."""
@@ -58,6 +60,7 @@ class TrialOrder:
     slot: Slot
     token: int  # fencing token of the lease
     holdout: bool = False  # score the hidden shard too
+    limits: Limits = ()  # above one of them the trial is CUT
 
 
 class Executor(Protocol):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from swarm.errors import StaleToken, SwarmError
 from swarm.journal import Journal
-from swarm.ports import Executor, Slot, TrialOrder
+from swarm.ports import Executor, Limits, Slot, TrialOrder
 from swarm.research.experiment import Experiment, Trial
 from swarm.research.ledger import Kind
 from trainer.contract import Budget, BudgetKind, Outcome, Task, TrialResult
@@ -77,16 +77,18 @@ class Trials:
         *,
         bid: float = 0.0,
         holdout: bool = False,
+        limits: Callable[[str], Limits] = lambda _: (),
         started: Callable[[], Awaitable[None]] | None = None,
     ) -> Trial:
-        """Run the experiment's candidate once, or find the run it had; ``started`` is called once it has a slot.
+        """Run the experiment's candidate once, or find the run it had; ``started`` is called once it has a slot,
+        ``limits`` with its accelerator type: they say when to cut it.
 
         Who asks for a trial that is under way shares it. The trial may have no value: see its outcome. Raises
         Draining when it was not started and will not be.
         """
         key = (experiment.id, experiment.candidate, tier, seed)
         if key not in self._flights:
-            run = self._run(experiment, tier, seed, bid=bid, holdout=holdout, started=started)
+            run = self._run(experiment, tier, seed, bid=bid, holdout=holdout, limits=limits, started=started)
             self._flights[key] = asyncio.create_task(run, name="-".join(map(str, key)))
             self._flights[key].add_done_callback(lambda flight: self._landed(key, flight))
         return await self._flights[key]
@@ -104,6 +106,7 @@ class Trials:
         *,
         bid: float,
         holdout: bool,
+        limits: Callable[[str], Limits],
         started: Callable[[], Awaitable[None]] | None,
     ) -> Trial:
         for attempt in range(ATTEMPTS):
@@ -112,7 +115,7 @@ class Trials:
             if started is not None:
                 await started()
             if trial.outcome is None:
-                trial = await self._finish(trial, holdout=holdout)
+                trial = await self._finish(trial, holdout=holdout, limits=limits(trial.accelerator))
             if trial.outcome not in (Outcome.PREEMPTED, Outcome.CONTENDED):
                 break
         return trial
@@ -175,7 +178,7 @@ class Trials:
                 grant.cancel()
                 await asyncio.wait({grant})
 
-    async def _finish(self, trial: Trial, *, holdout: bool) -> Trial:
+    async def _finish(self, trial: Trial, *, holdout: bool, limits: Limits) -> Trial:
         await self._executor.submit(
             TrialOrder(
                 trial_id=trial.id,
@@ -188,6 +191,7 @@ class Trials:
                 slot=self._inputs.slots[trial.slot],
                 token=trial.token,
                 holdout=holdout,
+                limits=limits,
             )
         )
         result = await self._executor.result(trial.id)
@@ -206,6 +210,8 @@ class Trials:
                 "peak_memory_mb": result.peak_memory_mb,
                 "steps": result.steps,
                 "message": result.message,
+                "curve": result.curve,
+                "sandbox": result.sandbox,
             },
             experiment=trial.experiment,
         )

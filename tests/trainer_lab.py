@@ -63,6 +63,7 @@ def write_trial(
     kind: BudgetKind | None = None,
     seed: int = 0,
     holdout: bool = False,
+    limits: tuple[tuple[float, float], ...] = (),
 ) -> Path:
     """The folder of one trial of `source` (default: the task's own file) on the screening tier."""
     task = load_task(task_folder)
@@ -77,6 +78,7 @@ def write_trial(
         memory_mb=task.memory_mb,
         data_dir=str(data_dir) if data_dir else None,
         holdout=holdout,
+        limits=limits,
     )
     create_trial(folder, spec, task.editable_path.read_text(encoding="utf-8") if source is None else source)
     return folder

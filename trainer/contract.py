@@ -83,6 +83,7 @@ class Outcome(StrEnum):
     DIVERGED = "DIVERGED"
     PREEMPTED = "PREEMPTED"
     CONTENDED = "CONTENDED"
+    CUT = "CUT"  # hopeless by the spec's limits: stopped early, so never scored
     REJECTED_BY_JUDGE = "REJECTED_BY_JUDGE"
 
 
@@ -110,6 +111,7 @@ class TrialSpec:
     device_index: int | None = None  # CUDA device; None: CPU
     fencing_token: int = 0  # of the lease, copied by whoever files the result
     holdout: bool = False  # score the hidden shard too
+    limits: tuple[tuple[float, float], ...] = ()  # (share of the budget, highest loss in the tenth before it)
 
     def to_json(self) -> str:
         """The spec as JSON text."""
@@ -121,6 +123,7 @@ class TrialSpec:
         values = _known(cls, json.loads(text))
         budget = values["budget"]
         values["budget"] = Budget(kind=BudgetKind(budget["kind"]), amount=budget["amount"])
+        values["limits"] = tuple((share, loss) for share, loss in values.get("limits", ()))
         return cls(**values)
 
 
@@ -138,6 +141,7 @@ class TrialResult:
     wall_seconds: float = 0.0  # from the harness's start to this result
     overhead_seconds: float = 0.0  # wall seconds of that outside training: start, warm-up, judge
     peak_memory_mb: float = 0.0  # MiB resident over all the candidate's processes
+    curve: tuple[float, ...] = ()  # mean training loss of each whole tenth of the budget, as reported
     data_hash: str = ""  # of the prepared data; empty for a task without
     sandbox: Sandbox = Sandbox.NONE  # how far the candidate was shut in
     trust: Trust = Trust.SELF_REPORTED  # who computed the metric
@@ -161,6 +165,7 @@ class TrialResult:
         values["outcome"] = Outcome(values["outcome"])
         values["sandbox"] = Sandbox(values["sandbox"])
         values["trust"] = Trust(values["trust"])
+        values["curve"] = tuple(values.get("curve", ()))
         return cls(**values)
 
 

@@ -30,7 +30,7 @@ class ForeignTrial(Trial):
         if self.data is not None:
             environment["NIGHTSWARM_DATA"] = str(self.data.resolve())
         process = self.spawn(environment)
-        self.watch({}, lambda: process.poll() is not None)
+        self.watch({}, lambda: self.hear() or process.poll() is not None)
         if process.returncode != 0:
             raise self.end_from_status(process.returncode)
         self.meter.saved()
@@ -41,6 +41,14 @@ class ForeignTrial(Trial):
         for name in STEP_NAMES:
             self.meter.steps = int(self.extra.get(name, self.meter.steps))
         return self.metric(), None
+
+    def hear(self) -> bool:
+        """Take the lines like `step 10 ... loss: 5.1` that were printed since; never ends the watch."""
+        for step, loss in self.log.progress:
+            self.meter.steps = max(self.meter.steps, step)
+            self.report(step, loss)
+        self.log.progress.clear()
+        return False
 
     def spawn(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         """Start the command in a session of its own. Raises Ended where it is not there."""

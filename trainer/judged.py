@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer import judge, sandbox, worker
-from trainer.contract import CURVE, Outcome, TaskError
+from trainer.contract import Outcome, TaskError
 from trainer.runtime import WEIGHTS
 from trainer.trial import Trial
 from trainer.watch import Ended
@@ -27,7 +27,6 @@ LEAVE_SECONDS = 0.3  # a candidate that has saved may still tidy up for so long
 JUDGE_SECONDS = 300.0  # most wall seconds of judging one model
 SERVE_CPU_SECONDS = 120  # most CPU-seconds the model may take to answer the judge
 WEIGHTS_MB = 512  # largest file of weights, MiB
-CURVE_LINES = 100_000  # curve.jsonl is cut here
 
 
 class JudgedTrial(Trial):
@@ -38,15 +37,13 @@ class JudgedTrial(Trial):
         if self.data is None:
             raise TaskError(f"task '{self.task.name}' is judged and needs data; give `data_dir` in the spec")
         self.answers: list[dict[str, Any]] = []  # what the judge said and nobody has taken yet
-        self.curve_left = CURVE_LINES
         self.judge_log = self.work / "judge.log"
-        with (self.folder / CURVE).open("w", encoding="utf-8", buffering=1) as self.curve:
-            try:
-                candidate_file = self.start_judge()
-                self.train(candidate_file)
-                return self.score()
-            except ConnectionError:
-                raise self.judge_failed("it ended") from None
+        try:
+            candidate_file = self.start_judge()
+            self.train(candidate_file)
+            return self.score()
+        except ConnectionError:
+            raise self.judge_failed("it ended") from None
 
     def start_judge(self) -> int:
         """Start the judge's process and wait until it can fork; returns its number of the candidate's open file."""
@@ -151,12 +148,7 @@ class JudgedTrial(Trial):
         elif "step" in message:
             step, loss = int(message["step"]), float(message["loss"])
             self.meter.steps = max(self.meter.steps, step)
-            if not math.isfinite(loss):
-                raise Ended(Outcome.DIVERGED, f"the training loss is {loss} at step {step}")
-            if self.curve_left > 0:
-                self.curve_left -= 1
-                line = {"step": step, "seconds": round(self.meter.charged(), 3), "loss": loss}
-                self.curve.write(json.dumps(line) + "\n")
+            self.report(step, loss)
         elif "saved" in message and self.taken_at is None:
             self.meter.saved()
             self.take_weights()

@@ -116,6 +116,7 @@ def _succeeds(command: Sequence[str]) -> bool:
 def python_paths() -> tuple[str, ...]:
     """What a Python process of this interpreter needs to read: its prefixes and this package."""
     paths = {sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    paths |= {p for p in sys.path if Path(p).name in ("site-packages", "dist-packages")}  # .pth files add some
     paths |= {str(Path(sys.executable).resolve().parent), str(Path(__file__).parent)}
     return tuple(sorted(str(Path(p).resolve()) for p in paths))
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from trainer import sandbox
-from trainer.contract import LOG, Outcome, Task, TaskError, TrialResult, TrialSpec
+from trainer.contract import CURVE, LOG, Outcome, Task, TaskError, TrialResult, TrialSpec
 from trainer.data import file_hash, read_manifest
 from trainer.process import Family
-from trainer.watch import Ended, Log, Meter
+from trainer.watch import Curve, Ended, Log, Meter
 from trainer.wire import Wire
 
 POLL_SECONDS = 0.05  # between two looks at the clock and the memory
@@ -40,6 +40,7 @@ class Trial:
         self.family = Family()
         self.meter = Meter(spec, task, self.family)
         self.log = Log(folder / LOG)
+        self.curve = Curve(folder / CURVE, spec)
         self.log_read, self.log_write = os.pipe()
         os.set_blocking(self.log_read, False)
         self.data = Path(spec.data_dir) if spec.data_dir else None
@@ -156,6 +157,10 @@ class Trial:
             return Ended(Outcome.CRASHED, f"killed by signal {-status}" + (f": {last}" if last else ""))
         return Ended(Outcome.CRASHED, last or f"ended with exit status {status} and no word")
 
+    def report(self, step: int, loss: float) -> None:
+        """Take a step and its training loss, as the candidate tells them. Raises Ended where it is hopeless."""
+        self.curve.add(step, loss, seconds=self.meter.charged(), share=self.meter.share())
+
     def check_protected(self) -> None:
         """Raise Ended where a protected file is not what it was, in the scratch folder or the task's."""
         for name, before in self.guarded.items():
@@ -178,6 +183,7 @@ class Trial:
             wall_seconds=round(wall, 3),
             overhead_seconds=round(wall - training, 3),
             peak_memory_mb=round(self.family.peak_mb, 1),
+            curve=self.curve.means(finished=ended is None),
             data_hash=self.data_hash,
             sandbox=self.probe.kind,
             trust=self.task.trust,
@@ -202,5 +208,6 @@ class Trial:
             if not self.log.file.closed:
                 self.drain_log()
                 self.log.close()
+            self.curve.file.close()
             shutil.rmtree(self.work, ignore_errors=True)
         return self.finish(ended, metric, holdout)

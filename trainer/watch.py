@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -13,7 +14,9 @@ from trainer.process import Family
 WARM_UP_SECONDS = 10.0  # most CPU or wall seconds before `ready` that are not charged
 GRACE_SECONDS, GRACE_SHARE = 0.25, 0.02  # overrun that is let pass: saving the weights, and the poll's own delay
 STEPS_WALL_SECONDS = 600.0  # hard wall limit of a budget in steps, where the task names none
+PROGRESS = re.compile(rb"\bstep[ :=/]*0*([0-9]+).*?\bloss[ :=]*([0-9.]+(?:e[-+]?[0-9]+)?|nan|inf)", re.I)
 LOG_BYTES = 1 << 20  # log.txt is cut here
+CURVE_LINES = 100_000  # curve.jsonl is cut here
 TAIL_BYTES = 8192  # of the output's end, kept to find the error
 SUMMARY = re.compile(
     rb"^\s*([A-Za-z_][\w./-]{0,63}):\s+([-+]?(?:[0-9][0-9_,]*(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|nan|inf))(?:\s|%|$)", re.I
@@ -34,6 +37,7 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         self.file = path.open("wb")
+        self.progress: list[tuple[int, float]] = []  # (step, loss) lines that nobody has taken yet
         self.left = LOG_BYTES
         self.tail = b""
         self.numbers: dict[str, float] = {}
@@ -48,7 +52,7 @@ class Log:
                 self.file.write(b"\n[output cut here: over 1 MiB]\n")
             self.file.flush()
         self.tail = (self.tail + data)[-TAIL_BYTES:]
-        *lines, self._line = (self._line + data).split(b"\n")
+        *lines, self._line = (self._line + data).replace(b"\r", b"\n").split(b"\n")
         self._line = self._line[-TAIL_BYTES:]
         for line in lines:
             self._find_number(line)
@@ -63,11 +67,52 @@ class Log:
         if match := SUMMARY.match(line[:200]):
             value = match[2].decode().replace("_", "").replace(",", "")
             self.numbers[match[1].decode()] = float(value)
+        elif (match := PROGRESS.search(line[:200])) and len(self.progress) < CURVE_LINES:
+            self.progress.append((int(match[1]), float(match[2])))
 
     def last_line(self) -> str:
         """The last line with something on it: of a traceback, the error."""
         lines = [line.strip() for line in self.tail.decode("utf-8", "replace").splitlines() if line.strip()]
         return "".join(c if c.isprintable() else " " for c in lines[-1][:300]) if lines else ""
+
+
+class Curve:
+    """The training loss as it is reported: streamed to a file, averaged over tenths, held against the limits."""
+
+    def __init__(self, path: Path, spec: TrialSpec) -> None:
+        self.file = path.open("w", encoding="utf-8", buffering=1)
+        self.left = CURVE_LINES
+        self.limits = list(spec.limits)
+        self.sums: dict[int, tuple[float, int]] = {}  # tenth -> sum and count of its losses
+        self.reached = 0  # tenths that are over
+
+    def add(self, step: int, loss: float, *, seconds: float, share: float) -> None:
+        """Take one report at a share of the budget. Raises Ended where the loss is no number, or hopeless."""
+        if not math.isfinite(loss):
+            raise Ended(Outcome.DIVERGED, f"the training loss is {loss} at step {step}")
+        if self.left > 0:
+            self.left -= 1
+            self.file.write(json.dumps({"step": step, "seconds": round(seconds, 3), "loss": loss}) + "\n")
+        tenth = max(0, math.ceil(10 * share - 1e-9) - 1)  # the one that this step ended in
+        total, count = self.sums.get(tenth, (0.0, 0))
+        self.sums[tenth] = (total + loss, count + 1)
+        self.reached = min(10, int(10 * share + 1e-9))
+        while self.limits and self.reached >= round(10 * self.limits[0][0]):
+            at, highest = self.limits.pop(0)
+            total, count = self.sums.get(round(10 * at) - 1, (0.0, 0))
+            if count and total / count > highest:
+                told = f"loss {total / count:.4f} is above {highest:.4f}, the limit that earlier candidates set"
+                raise Ended(Outcome.CUT, f"cut at {at:.0%} of its budget: {told}")
+
+    def means(self, *, finished: bool) -> tuple[float, ...]:
+        """Mean loss of each tenth that is over, up to the first without a report; of all ten once `finished`."""
+        found = []
+        for tenth in range(10 if finished else self.reached):
+            if tenth not in self.sums:
+                break
+            total, count = self.sums[tenth]
+            found.append(round(total / count, 6))
+        return tuple(found)
 
 
 class Meter:
@@ -129,6 +174,10 @@ class Meter:
         """Wall seconds between `ready` (or the start) and the end of training."""
         end = self.done_wall if self.done_at is not None else time.monotonic() - self.born
         return end - (self.ready_at[1] if self.ready_at else 0.0)
+
+    def share(self) -> float:
+        """Share of the budget that is spent."""
+        return (self.steps if self.kind == "steps" else self.charged()) / self.amount
 
     def charged(self) -> float:
         """CPU or wall seconds since `ready`, and what the warm-up took over its allowance."""

@@ -156,6 +156,7 @@ class LocalExecutor:
             device_index=order.slot.device,
             fencing_token=order.token,
             holdout=order.holdout,
+            limits=order.limits,
         )
         try:
             contract.create_trial(folder, spec, order.source)

@@ -1,6 +1,6 @@
 """Proposal, Review, Trial, Experiment and their legal moves. Pure: no file, clock, network or randomness."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -141,6 +141,8 @@ class Trial:
     peak_memory_mb: float | None = None
     steps: int | None = None
     message: str = ""  # one line: why it has no value
+    curve: Sequence[float] = ()  # mean training loss of each whole tenth of the budget, as the candidate told it
+    sandbox: str = ""  # how far it was shut in: full, partial or none; empty where that is not on record
 
     @property
     def completed(self) -> bool:
