@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test lint clean
+.PHONY: help setup start test lint bench-trainer bench-noise clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,12 @@ lint: setup ## ruff, mypy --strict, the law of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench-trainer: setup ## what a trial costs beside its training, warm and cold
+	$(BIN)/python -m tests.bench.bench_trainer
+
+bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half an hour, can be resumed
+	$(BIN)/python -m tests.bench.bench_noise
 
 clean: ## remove .venv and caches (never .swarm, which is your research)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build

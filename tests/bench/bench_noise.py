@@ -1,6 +1,6 @@
 """How far scores of tinytext fall apart by chance, by a change and between tiers: a table of docs/trainer.md.
 
-    python tests/bench/bench_noise.py [--partial FILE] [--minutes M]
+    make bench-noise, or python -m tests.bench.bench_noise [--partial FILE] [--minutes M]
 
 - noise: 6 CPU-seconds, 6 wall seconds or 60 steps, one seed twice and two more, alone and beside a busy process
 - effects: ten changes of one constant and three seeds of the baseline, at 20 CPU-seconds

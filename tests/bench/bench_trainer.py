@@ -1,6 +1,6 @@
 """What a trial of tinytext costs beside its training: warm, from a worker that forks, and cold.
 
-    python tests/bench/bench_trainer.py [--trials N] [--data DIR]
+    make bench-trainer, or python -m tests.bench.bench_trainer [--trials N] [--data DIR]
 
 Trains for one CPU-second each. Prints the median and the longest overhead, in wall seconds from the wish to the result
 less the training, for trials one at a time and two at a time.
