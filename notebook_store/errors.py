@@ -9,6 +9,9 @@ NotebookError
 ├── IndexBroken       the vector index cannot be read; it can be rebuilt
 ├── EmbedderChanged   the vector index was made with another model
 ├── EmbedderMissing   the embedding model is not installed, or is not the pinned one
+├── EmbedderDown      the server that embeds does not answer
+├── NotServed         nobody serves a notebook at that address
+├── NotAllowed        the owner did not accept the token
 ├── InvalidEntry      an entry that cannot be stored as it is
 ├── EntryConflict     the id is taken by an entry with other content
 └── UnknownEntry      no entry has that id
@@ -53,6 +56,18 @@ class EmbedderChanged(NotebookError):
 
 class EmbedderMissing(NotebookError):
     """The embedding model is not installed, or its bytes are not the pinned ones."""
+
+
+class EmbedderDown(NotebookError):
+    """The server that embeds does not answer, or not with embeddings."""
+
+
+class NotServed(NotebookError):
+    """Nobody serves a notebook at that address, or no longer."""
+
+
+class NotAllowed(NotebookError):
+    """The owner of the notebook did not accept the token."""
 
 
 class InvalidEntry(NotebookError):

@@ -9,7 +9,7 @@ import numpy as np
 
 from notebook_store.database import Database
 from notebook_store.embed import Embedder, Vectors, model_key
-from notebook_store.index import Match
+from notebook_store.index import Match, best_rows
 
 
 class ExactIndex:
@@ -59,9 +59,14 @@ class ExactIndex:
             chosen = np.array(sorted(rows[name] for name in among if name in rows), dtype=np.intp)
             matrix = matrix[chosen]
         scores = matrix @ np.asarray(vector, dtype=np.float32)
-        best = np.argsort(-scores, kind="stable")[:k]
+        best = best_rows(scores, k)
         names = best if chosen is None else chosen[best]
         return [Match(id=ids[row], score=float(score)) for row, score in zip(names, scores[best], strict=True)]
+
+    def load(self) -> None:
+        """Reads the vectors into memory now, so that no query has to."""
+        with self._lock:
+            self._refresh()
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Those of `ids` without a vector of this model, in the order given."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from notebook_store.embed import Vectors
 
 
@@ -58,6 +61,18 @@ class TextIndex(Protocol):
 
     def problems(self) -> list[str]:
         """What a health check found wrong, one line each; an empty list means sound."""
+
+
+def best_rows(scores: NDArray[np.float32], k: int) -> list[int]:
+    """The rows of the k highest scores, best first; of equal ones the earlier row."""
+    import numpy as np
+
+    rows = np.arange(len(scores))
+    if 0 < k < len(scores):
+        least = np.partition(scores, len(scores) - k)[len(scores) - k]
+        rows = np.flatnonzero(scores >= least)
+    order = np.argsort(-scores[rows], kind="stable")[: max(k, 0)]
+    return [int(row) for row in rows[order]]
 
 
 def fuse(rankings: Sequence[Sequence[Match]], k: int) -> list[Match]:

@@ -101,6 +101,7 @@ class Indexer:
         if not self._restored:
             self._copy(sorted(self._exact.ids() - self.vectors.ids()), None)
             self._restored = True
+            self._exact.load()
         places = self._log.ids(after=self._done_to)
         self._embed(self._exact.missing([name for _, name in places]), None)
         if places and not self._closing.is_set():

@@ -1,152 +1,188 @@
-"""BM25 over SQLite FTS5 with Porter stemming; the text itself stays in the table that it indexes."""
+"""Documents found by their words: BM25 over stemmed words, kept in SQLite beside the table that it indexes."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from notebook_store.database import Database
-from notebook_store.index import Match
+from notebook_store.index import Match, best_rows
+from notebook_store.words import REVISION, Snippet, snippet, stems, telling_stems
+
+if TYPE_CHECKING:
+    from notebook_store.postings import Integers, Postings
 
 MAX_WORDS = 64  # distinct words of a query that count; a whole page as a query stays fast
-SNIPPET_WORDS = 40
-OPEN, CLOSE = "\x02", "\x03"  # marks around matched words while a snippet travels out of SQLite
-# Words that name nothing: leaving them out spares reading the longest posting lists.
-STOP_WORDS = """
-a an and are as at be been but by can do does for from had has have how i if in into is it its more no not of on or
-our so than that the their them then there these they this those to was we were what when where which while who why
-will with would you your
-"""
-_STOP_WORDS = frozenset(STOP_WORDS.split())
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Snippet:
-    """A passage of plain text (untrusted: escape it before showing it as HTML)."""
-
-    text: str
-    spans: tuple[tuple[int, int], ...] = ()  # matched words, as [start, end) in text, in order
+FILL_BATCH = 2000  # rows between two commits of a filling
 
 
 class LexicalIndex:
-    """A TextIndex over the rows of one table.
+    """A TextIndex over the rows of one table. Thread-safe.
 
     Args:
-        database: where the table lives; the index is kept beside it as `<content>_fts`.
-        content: the table, with an INTEGER PRIMARY KEY `seq`, a unique text column `key` and the text columns.
+        database: where the table lives; the index is kept beside it as `<content>_words`.
+        content: the table, with an INTEGER PRIMARY KEY `seq` that grows, a unique text column `key` and the text
+            columns.
         key: the column with a row's id.
-        columns: text column -> its weight in BM25.
+        columns: text column -> how much a word in it weighs.
 
-    The index is made, or filled anew, when it is missing or has lost rows. After changing or deleting rows of
-    the table, call `rebuild`.
+    The words of a row are counted in the transaction that inserts it (`add`) and stored; the first query of a
+    process reads all counts into memory, and every query what has been added since, by whichever process. What was
+    inserted without `add` is counted at opening. After changing or deleting rows of the table, call `rebuild`.
     """
 
     def __init__(self, database: Database, *, content: str, key: str = "id", columns: Mapping[str, float]) -> None:
         self._database = database
         self._content = content
         self._key = key
+        self._weights = dict(columns)
         self._columns = ", ".join(columns)
-        self._weights = ", ".join(str(float(weight)) for weight in columns.values())
-        self._fts = f"{content}_fts"
-        self._create = (
-            f"CREATE VIRTUAL TABLE IF NOT EXISTS {self._fts} USING fts5({self._columns}, content='{content}', "
-            "content_rowid='seq', tokenize='porter unicode61 remove_diacritics 2')"
-        )
-        if not self._in_step():
-            self.rebuild()
+        self._table = f"{content}_words"
+        self._revision = f"{REVISION} {self._weights}"
+        self._lock = threading.Lock()
+        self._postings: Postings | None = None
+        self._prepare()
 
     def add(self, connection: sqlite3.Connection, seq: int) -> None:
-        """Indexes row `seq` within the transaction that inserted it."""
-        connection.execute(
-            f"INSERT INTO {self._fts}(rowid, {self._columns}) "  # noqa: S608 - names come from the constructor
-            f"SELECT seq, {self._columns} FROM {self._content} WHERE seq = ?",
-            (seq,),
-        )
+        """Counts the words of row `seq`, within the transaction that inserted it."""
+        sql = f"SELECT {self._columns} FROM {self._content} WHERE seq = ?"  # noqa: S608 - names come from the constructor
+        self._store(connection, seq, connection.execute(sql, (seq,)).fetchone())
 
-    def query(self, text: str, k: int, *, where: str = "", parameters: Sequence[object] = ()) -> list[Match]:
+    def query(self, text: str, k: int, *, among: Integers | None = None) -> list[Match]:
         """The k best rows for any text, best first; the score is BM25 divided by the best row's, in (0, 1].
 
         Args:
-            text: words; none of FTS5's operators has a meaning.
+            text: words; nothing in it is an operator.
             k: how many at most.
-            where: an SQL condition on the table, under the name `c`, with ? for `parameters`.
+            among: the only rows that may be found, by `seq`, in growing order; None: all.
         """
-        if not (words := match_expression(text)):
-            return []
-        sql = (
-            f"SELECT c.{self._key} AS id, -bm25({self._fts}, {self._weights}) AS score "  # noqa: S608 - as above
-            f"FROM {self._fts} JOIN {self._content} AS c ON c.seq = {self._fts}.rowid "
-            f"WHERE {self._fts} MATCH ? {f'AND ({where})' if where else ''} ORDER BY score DESC, c.seq LIMIT ?"
-        )
-        with self._database.read() as connection:
-            rows = connection.execute(sql, (words, *parameters, k)).fetchall()
-        # FTS5 keeps inverse document frequencies, and so the best score, above zero.
-        return [Match(id=row["id"], score=row["score"] / rows[0]["score"]) for row in rows]
+        import numpy as np
 
-    def snippets(self, text: str, ids: Sequence[str], *, column: int = 1) -> dict[str, Snippet]:
-        """For each of `ids` that has a word of `text`, the passage of column number `column` with most of them."""
-        if not (words := match_expression(text)):
-            return {}
-        sql = (
-            f"SELECT c.{self._key} AS id, snippet({self._fts}, {column}, ?, ?, '…', {SNIPPET_WORDS}) AS passage "  # noqa: S608 - as above
-            f"FROM {self._content} AS c CROSS JOIN {self._fts} ON {self._fts}.rowid = c.seq "
-            f"WHERE c.{self._key} IN ({', '.join('?' * len(ids))}) AND {self._fts} MATCH ?"
-        )
+        postings = self._refreshed()
+        words = telling_stems(text, MAX_WORDS)
+        if not words or not len(postings.seqs):
+            return []
+        scores = postings.scores(words)
+        if among is not None:
+            places = np.minimum(np.searchsorted(among, postings.seqs), max(len(among) - 1, 0))
+            scores = np.where(among[places] == postings.seqs, scores, 0) if len(among) else scores[:0]
+        rows = [row for row in best_rows(scores, k) if scores[row] > 0]
+        ids = self._ids([int(postings.seqs[row]) for row in rows])
+        return [
+            Match(id=name, score=float(scores[row] / scores[rows[0]]))
+            for row in rows
+            if (name := ids.get(int(postings.seqs[row]))) is not None
+        ]
+
+    def snippets(self, text: str, ids: Sequence[str], *, column: str = "body") -> dict[str, Snippet]:
+        """For each of `ids` that has a word of `text`, the passage of the column with most of them."""
+        wanted = frozenset(telling_stems(text, MAX_WORDS))
+        sql = f"SELECT {column} FROM {self._content} WHERE {self._key} = ?"  # noqa: S608 - as above
         with self._database.read() as connection:
-            rows = connection.execute(sql, (OPEN, CLOSE, *ids, words)).fetchall()
-        return {row["id"]: _marked(row["passage"]) for row in rows}
+            rows = [(name, connection.execute(sql, (name,)).fetchone()) for name in ids]
+        found = {name: snippet(row[0], wanted) for name, row in rows if row is not None}
+        return {name: passage for name, passage in found.items() if passage is not None}
 
     def rebuild(self) -> None:
-        """Makes the index anew from the table, whatever state it is in."""
+        """Counts all words anew, whatever state the index is in."""
         with self._database.write() as connection:
-            connection.execute(f"DROP TABLE IF EXISTS {self._fts}")
-            connection.execute(self._create)
-            self._fill(connection)
+            connection.execute(f"DROP TABLE IF EXISTS {self._table}")
+            connection.execute(f"DROP TABLE IF EXISTS {self._content}_fts")  # the index of an earlier version
+        self._forget()
+        self._prepare()
 
     def count(self) -> int:
         """How many rows are indexed."""
         with self._database.read() as connection:
-            return int(connection.execute(f"SELECT count(*) FROM {self._fts}_docsize").fetchone()[0])  # noqa: S608 - as above
+            return int(connection.execute(f"SELECT count(*) FROM {self._table}").fetchone()[0])  # noqa: S608 - as above
 
     def problems(self) -> list[str]:
-        """Compares every word of the index with the table."""
-        try:
-            if not self._in_step():
-                return [f"the word index does not hold the rows of {self._content}; run the reindex"]
-            with self._database.write() as connection:
-                connection.execute(f"INSERT INTO {self._fts}({self._fts}, rank) VALUES('integrity-check', 1)")
-        except sqlite3.DatabaseError as error:
-            return [f"the word index of {self._content} is damaged ({error}); run the reindex"]
+        """Counts every word again and compares; takes a second for some ten thousand rows."""
+        sql = (
+            f"SELECT {self._columns}, length, words FROM {self._content} AS c "  # noqa: S608 - as above
+            f"LEFT JOIN {self._table} AS w ON w.seq = c.seq"
+        )
+        wrong = 0
+        with self._database.read() as connection:
+            for row in connection.execute(sql):
+                wrong += (row["length"], row["words"]) != self._counted(row)
+            (strange,) = connection.execute(
+                f"SELECT count(*) FROM {self._table} WHERE seq NOT IN (SELECT seq FROM {self._content})"  # noqa: S608 - as above
+            ).fetchone()
+        if wrong + strange:
+            return [f"the word index of {self._content} is wrong about {wrong + strange} rows; run the reindex"]
         return []
 
-    def _fill(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"INSERT INTO {self._fts}({self._fts}) VALUES('rebuild')")
+    def _prepare(self) -> None:
+        """Makes the table, and counts what it lacks."""
+        with self._database.write() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS word_indexes (name TEXT PRIMARY KEY, revision TEXT NOT NULL)")
+            row = connection.execute("SELECT revision FROM word_indexes WHERE name = ?", (self._table,)).fetchone()
+            if row is None or row["revision"] != self._revision:
+                connection.execute(f"DROP TABLE IF EXISTS {self._table}")
+                connection.execute("INSERT OR REPLACE INTO word_indexes VALUES (?, ?)", (self._table, self._revision))
+            connection.execute(
+                f"CREATE TABLE IF NOT EXISTS {self._table} "
+                "(seq INTEGER PRIMARY KEY, length INTEGER NOT NULL, words BLOB NOT NULL)"
+            )
+        while self._fill():
+            pass
 
-    def _in_step(self) -> bool:
-        """Whether the index is there and has as many rows as the table, seen at one moment."""
+    def _fill(self) -> bool:
+        """Counts some of the rows behind the last one that was counted; whether there were any."""
+        sql = (
+            f"SELECT seq, {self._columns} FROM {self._content} "  # noqa: S608 - as above
+            f"WHERE seq > (SELECT coalesce(max(seq), 0) FROM {self._table}) ORDER BY seq LIMIT {FILL_BATCH}"
+        )
         with self._database.read() as connection:
-            if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (self._fts,)).fetchone() is None:
+            if connection.execute(sql).fetchone() is None:
                 return False
-            sql = f"SELECT (SELECT count(*) FROM {self._fts}_docsize) = (SELECT count(*) FROM {self._content})"  # noqa: S608 - as above
-            return bool(connection.execute(sql).fetchone()[0])
+        with self._database.write() as connection:
+            for row in connection.execute(sql).fetchall():
+                self._store(connection, row["seq"], row)
+        return True
 
+    def _store(self, connection: sqlite3.Connection, seq: int, row: sqlite3.Row) -> None:
+        connection.execute(f"INSERT INTO {self._table} VALUES (?, ?, ?)", (seq, *self._counted(row)))  # noqa: S608 - as above
 
-def match_expression(text: str) -> str:
-    """An FTS5 expression that matches any of the words of `text`; '' when it has none."""
-    words = list(dict.fromkeys(re.findall(r"[^\W_]+", text.lower())))
-    telling = [word for word in words if word not in _STOP_WORDS] or words
-    return " OR ".join(f'"{word}"' for word in telling[:MAX_WORDS])
+    def _counted(self, row: sqlite3.Row) -> tuple[int, bytes]:
+        """A row's length in words, and its POSTINGs."""
+        import numpy as np
 
+        from notebook_store.postings import MOST, POSTING
 
-def _marked(passage: str) -> Snippet:
-    """A snippet of a passage with marks in it."""
-    text = ""
-    spans: list[tuple[int, int]] = []
-    for part in passage.split(OPEN):
-        word, mark, rest = part.partition(CLOSE)
-        if mark:
-            spans.append((len(text), len(text) + len(word)))
-        text += word + rest
-    return Snippet(text=text, spans=tuple(spans))
+        counts: dict[int, float] = {}
+        length = 0
+        for column, weight in self._weights.items():
+            words = stems(row[column])
+            length += len(words)
+            for word in words:
+                counts[word] = counts.get(word, 0.0) + weight
+        return length, np.array([(word, min(count, MOST)) for word, count in counts.items()], dtype=POSTING).tobytes()
+
+    def _refreshed(self) -> Postings:
+        """All rows, with those that were added since the last query."""
+        from notebook_store.postings import Postings
+
+        with self._lock:
+            postings = self._postings or Postings()
+            last = int(postings.seqs[-1]) if len(postings.seqs) else 0
+            with self._database.read() as connection:
+                sql = f"SELECT seq, length, words FROM {self._table} WHERE seq > ? ORDER BY seq"  # noqa: S608 - as above
+                fresh = [tuple(row) for row in connection.execute(sql, (last,))]
+            if fresh:
+                postings = postings.grown(*zip(*fresh, strict=True))
+            self._postings = postings
+            return postings
+
+    def _ids(self, seqs: Sequence[int]) -> dict[int, str]:
+        sql = f"SELECT {self._key} FROM {self._content} WHERE seq = ?"  # noqa: S608 - as above
+        with self._database.read() as connection:
+            rows = [(seq, connection.execute(sql, (seq,)).fetchone()) for seq in seqs]
+        return {seq: row[0] for seq, row in rows if row is not None}
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._postings = None

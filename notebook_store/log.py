@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from notebook_store.answers import Claim
 from notebook_store.database import Database
-from notebook_store.entry import Attachment, Citation, Entry, Kind, Link, Relation, details, digest
+from notebook_store.entry import Entry, Kind, Relation, digest
 from notebook_store.errors import EntryConflict
+from notebook_store.records import entry_of, insert
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FILE = "notebook.sqlite3"
 MIGRATIONS = (
@@ -40,6 +44,13 @@ MIGRATIONS = (
     CREATE TABLE attachments (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL);
     CREATE TABLE claims (key TEXT PRIMARY KEY, holder TEXT NOT NULL, claimed_at REAL NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    INSERT INTO facts VALUES ('notebook', lower(hex(randomblob(6))));  -- its name among other notebooks
+    -- holds all that filters ask for, so that they need not read the pages
+    CREATE INDEX entries_by_facets ON entries (session, kind, author, task, outcome, created_at, experiment);
+    DROP TABLE IF EXISTS entries_fts
+    """,
 )
 
 
@@ -55,16 +66,6 @@ class Filters(TypedDict, total=False):
     outcome: str  # data["outcome"]
     since: float  # unix seconds, included
     until: float  # unix seconds, excluded
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
-    """Who may work on something."""
-
-    key: str  # what is claimed
-    holder: str  # who came first
-    claimed_at: float  # unix seconds, as the holder gave it
-    won: bool  # whether the holder is the one who asked
 
 
 class Log:
@@ -97,35 +98,7 @@ class Log:
                     "append the amendment under a new id with a supersedes link"
                 )
             return None
-        cursor = connection.execute(
-            "INSERT INTO entries (id, digest, kind, title, body, keywords, author, session, task, experiment, outcome,"
-            " created_at, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                entry.id,
-                name,
-                entry.kind.value,
-                entry.title,
-                entry.body,
-                " ".join((entry.id, entry.experiment or "", *entry.factors, entry.author)),
-                entry.author,
-                entry.session,
-                entry.task,
-                entry.experiment,
-                entry.outcome,
-                entry.created_at,
-                json.dumps(details(entry)),
-            ),
-        )
-        seq = int(cursor.lastrowid or 0)
-        connection.executemany(
-            "INSERT INTO links VALUES (?, ?, ?)", [(seq, link.kind.value, link.target) for link in entry.links]
-        )
-        connection.executemany("INSERT INTO factors VALUES (?, ?)", [(factor, seq) for factor in set(entry.factors)])
-        connection.executemany(
-            "INSERT OR IGNORE INTO attachments VALUES (?, ?)",
-            [(attached.sha256, attached.data) for attached in entry.attachments],
-        )
-        return seq
+        return insert(connection, entry, name)
 
     def claim(self, key: str, holder: str, *, at: float) -> Claim:
         """Claims `key` for `holder`, unless somebody came first; asking again as the holder is harmless.
@@ -147,7 +120,7 @@ class Log:
             for name in ids:
                 row = connection.execute("SELECT * FROM entries WHERE id = ?", (name,)).fetchone()
                 if row is not None:
-                    found[name] = _entry(connection, row)
+                    found[name] = entry_of(connection, row)
         return found
 
     def entries(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> list[Entry]:
@@ -156,14 +129,38 @@ class Log:
         sql = f"SELECT * FROM entries AS c WHERE {where} ORDER BY created_at DESC, seq DESC LIMIT ?"  # noqa: S608 - only ? inside
         with self.database.read() as connection:
             rows = connection.execute(sql, (*parameters, -1 if limit is None else limit)).fetchall()
-            return [_entry(connection, row) for row in rows]
+            return [entry_of(connection, row) for row in rows]
 
-    def ids(self, *, after: int = 0, **filters: Unpack[Filters]) -> list[tuple[int, str]]:
+    def ids(self, *, after: int = 0) -> list[tuple[int, str]]:
         """(place in the log, id) of the entries behind place `after`, in the order of appending."""
+        with self.database.read() as connection:
+            rows = connection.execute("SELECT seq, id FROM entries WHERE seq > ? ORDER BY seq", (after,))
+            return [(row["seq"], row["id"]) for row in rows]
+
+    def places(self, **filters: Unpack[Filters]) -> NDArray[np.int64]:
+        """The places in the log of the entries that pass the filters, growing."""
+        import numpy as np
+
         where, parameters = conditions(filters)
         with self.database.read() as connection:
-            sql = f"SELECT seq, id FROM entries AS c WHERE seq > ? AND {where} ORDER BY seq"  # noqa: S608 - only ? inside
-            return [(row["seq"], row["id"]) for row in connection.execute(sql, (after, *parameters))]
+            cursor = connection.cursor()
+            cursor.row_factory = None  # plain tuples: there may be a hundred thousand
+            sql = f"SELECT seq FROM entries AS c WHERE {where}"  # noqa: S608 - only ? inside
+            places = [seq for (seq,) in cursor.execute(sql, parameters)]
+        return np.sort(np.array(places, dtype=np.int64))
+
+    def names(self, places: Iterable[int]) -> list[str]:
+        """The ids of the entries at these places."""
+        with self.database.read() as connection:
+            rows = (connection.execute("SELECT id FROM entries WHERE seq = ?", (int(seq),)).fetchone() for seq in places)
+            return [row["id"] for row in rows]
+
+    def passing(self, ids: Sequence[str], **filters: Unpack[Filters]) -> set[str]:
+        """Those of `ids` whose entries pass the filters."""
+        where, parameters = conditions(filters)
+        sql = f"SELECT 1 FROM entries AS c WHERE id = ? AND {where}"  # noqa: S608 - only ? inside
+        with self.database.read() as connection:
+            return {name for name in ids if connection.execute(sql, (name, *parameters)).fetchone()}
 
     def count(self, **filters: Unpack[Filters]) -> int:
         """How many entries."""
@@ -183,6 +180,17 @@ class Log:
         with self.database.read() as connection:
             return int(connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0])
 
+    def fact(self, name: str) -> str | None:
+        """What is noted about the notebook itself under a name."""
+        with self.database.read() as connection:
+            row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row["value"])
+
+    def note_fact(self, name: str, value: str) -> None:
+        """Notes something about the notebook itself, in place of what was there."""
+        with self.database.write() as connection:
+            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
     def links_to(self, entry_id: str) -> list[tuple[Relation, Entry]]:
         """Which entries say what about this one, in the order of appending."""
         with self.database.read() as connection:
@@ -191,7 +199,7 @@ class Log:
                 "WHERE links.target = ? ORDER BY seq, links.rowid",
                 (entry_id,),
             ).fetchall()
-            return [(Relation(row["relation"]), _entry(connection, row)) for row in rows]
+            return [(Relation(row["relation"]), entry_of(connection, row)) for row in rows]
 
     def problems(self) -> list[str]:
         """Checks the file, and that every entry and attachment says what it said when it was written."""
@@ -209,7 +217,7 @@ class Log:
         with self.database.read() as connection:
             row = connection.execute("SELECT * FROM entries WHERE seq = ?", (seq,)).fetchone()
             try:
-                same = digest(_entry(connection, row)) == row["digest"]
+                same = digest(entry_of(connection, row)) == row["digest"]
             except (ValueError, LookupError):
                 same = False
         return [] if same else [f"entry {row['id']} is not what was written; restore the log from a copy"]
@@ -236,30 +244,3 @@ def conditions(filters: Filters) -> tuple[str, list[object]]:
         parts.append("c.created_at < ?")
         parameters.append(filters["until"])
     return " AND ".join(parts), parameters
-
-
-def _entry(connection: sqlite3.Connection, row: sqlite3.Row) -> Entry:
-    more = json.loads(row["details"])
-    return Entry(
-        id=row["id"],
-        kind=Kind(row["kind"]),
-        title=row["title"],
-        body=row["body"],
-        author=row["author"],
-        session=row["session"],
-        task=row["task"],
-        created_at=row["created_at"],
-        experiment=row["experiment"],
-        factors=tuple(more["factors"]),
-        links=tuple(Link(kind=Relation(link["kind"]), target=link["target"]) for link in more["links"]),
-        citations=tuple(Citation(**cited) for cited in more["citations"]),
-        data=more["data"],
-        attachments=tuple(_attachment(connection, attached) for attached in more["attachments"]),
-    )
-
-
-def _attachment(connection: sqlite3.Connection, attached: dict[str, str]) -> Attachment:
-    row = connection.execute("SELECT data FROM attachments WHERE sha256 = ?", (attached["sha256"],)).fetchone()
-    if row is None:
-        raise LookupError(f"attachment {attached['name']} is gone from the log")
-    return Attachment(name=attached["name"], media_type=attached["media_type"], data=row["data"])

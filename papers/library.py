@@ -21,7 +21,7 @@ from notebook_store.database import Database
 from notebook_store.embed import Embedder
 from notebook_store.exact import ExactIndex
 from notebook_store.index import Match, VectorIndex, fuse
-from notebook_store.lexical import Snippet
+from notebook_store.words import Snippet
 from papers import formats
 from papers.record import Record, Refusal
 from papers.results import AddReport, Hit, Passage, Progress, Status, Tally

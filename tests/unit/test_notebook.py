@@ -243,7 +243,7 @@ def test_a_dropped_word_index_comes_back(tmp_path: Path) -> None:
     with Notebook.open(tmp_path, embedder=WordEmbedder()) as notebook:
         notebook.append(PAGES[0])
         with notebook._log.database.write() as connection:
-            connection.execute("DROP TABLE entries_fts")
+            connection.execute("DROP TABLE entries_words")
     with Notebook.read(tmp_path) as reader:
         assert found(reader, "muon") == ["muon"]
 
@@ -255,7 +255,7 @@ def test_reindex_tells_its_progress_and_check_sees_what_is_wrong(notebook: Noteb
         connection.execute("DELETE FROM embeddings WHERE id = 'crash'")
     problems = " / ".join(notebook.check().problems)
     assert "entry muon is not what was written" in problems
-    assert "the word index of entries is damaged" in problems
+    assert "the word index of entries is wrong about 1 rows" in problems
     assert "1 entries have no stored embedding (such as crash)" in problems
     steps: list[tuple[int, int]] = []
     notebook.reindex(lambda done, total: steps.append((done, total)))
@@ -301,5 +301,5 @@ def test_a_newer_notebook_is_left_alone(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     for opening in (Notebook.read, lambda folder: Notebook.open(folder, embedder=WordEmbedder())):
-        with pytest.raises(NewerSchema, match="schema version 99, this program knows up to 1; update the program"):
+        with pytest.raises(NewerSchema, match="schema version 99, this program knows up to 2; update the program"):
             opening(tmp_path)
