@@ -220,7 +220,7 @@ def _owned(folder: Path, owner: Path) -> FolderOwned:
     with contextlib.suppress(OSError, ValueError):
         pid = int(owner.read_text(encoding="ascii"))
     who = f"process {pid}" if pid is not None else "another process"
-    return FolderOwned(f"{who} owns the vector index {folder}; stop it, or read the notebook beside it", pid)
+    return FolderOwned(f"{who} owns the vector index {folder}", pid)
 
 
 def _words(model: dict[str, Any]) -> str:

@@ -34,13 +34,17 @@ class Indexer:
         embedder: makes the vectors.
         exact: where they are stored, to be used again.
         vectors: the index that follows.
+        warm: called once, in the first pass.
     """
 
-    def __init__(self, *, log: Log, embedder: Embedder, exact: ExactIndex, vectors: ChromaIndex) -> None:
+    def __init__(
+        self, *, log: Log, embedder: Embedder, exact: ExactIndex, vectors: ChromaIndex, warm: Callable[[], None]
+    ) -> None:
         self.vectors = vectors
         self._log = log
         self._embedder = embedder
         self._exact = exact
+        self._warm = warm
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notebook-indexer")
         self._lock = threading.Lock()
         self._next: Future[None] | None = None  # the pass that has not started yet
@@ -100,8 +104,8 @@ class Indexer:
             self._hurry.clear()
         if not self._restored:
             self._copy(sorted(self._exact.ids() - self.vectors.ids()), None)
+            self._warm()
             self._restored = True
-            self._exact.load()
         places = self._log.ids(after=self._done_to)
         self._embed(self._exact.missing([name for _, name in places]), None)
         if places and not self._closing.is_set():

@@ -56,7 +56,7 @@ class LexicalIndex:
         Args:
             text: words; nothing in it is an operator.
             k: how many at most.
-            among: the only rows that may be found, by `seq`, in growing order; None: all.
+            among: the only rows that may be found, by `seq`; None: all.
         """
         import numpy as np
 
@@ -65,13 +65,14 @@ class LexicalIndex:
         if not words or not len(postings.seqs):
             return []
         scores = postings.scores(words)
+        rows = np.flatnonzero(scores)
         if among is not None:
-            places = np.minimum(np.searchsorted(among, postings.seqs), max(len(among) - 1, 0))
-            scores = np.where(among[places] == postings.seqs, scores, 0) if len(among) else scores[:0]
-        rows = [row for row in best_rows(scores, k) if scores[row] > 0]
-        ids = self._ids([int(postings.seqs[row]) for row in rows])
+            rows = rows[np.isin(postings.seqs[rows], among, assume_unique=True)]
+        rows = rows[best_rows(scores[rows], k)]
+        ids = self._ids([int(seq) for seq in postings.seqs[rows]])
+        best = scores[rows[0]] if len(rows) else np.float32(1)
         return [
-            Match(id=name, score=float(scores[row] / scores[rows[0]]))
+            Match(id=name, score=float(scores[row] / best))
             for row in rows
             if (name := ids.get(int(postings.seqs[row]))) is not None
         ]
@@ -92,6 +93,10 @@ class LexicalIndex:
             connection.execute(f"DROP TABLE IF EXISTS {self._content}_fts")  # the index of an earlier version
         self._forget()
         self._prepare()
+
+    def load(self) -> None:
+        """Reads the counts into memory now, so that no query has to."""
+        self._refreshed()
 
     def count(self) -> int:
         """How many rows are indexed."""
@@ -118,7 +123,7 @@ class LexicalIndex:
     def _prepare(self) -> None:
         """Makes the table, and counts what it lacks."""
         with self._database.write() as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS word_indexes (name TEXT PRIMARY KEY, revision TEXT NOT NULL)")
+            connection.execute("CREATE TABLE IF NOT EXISTS word_indexes (name TEXT PRIMARY KEY, revision TEXT)")
             row = connection.execute("SELECT revision FROM word_indexes WHERE name = ?", (self._table,)).fetchone()
             if row is None or row["revision"] != self._revision:
                 connection.execute(f"DROP TABLE IF EXISTS {self._table}")

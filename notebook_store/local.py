@@ -11,17 +11,18 @@ from notebook_store.answers import Claim, Hit, Idea, Near, Report, Tried
 from notebook_store.chroma import ChromaFolder
 from notebook_store.embed import Embedder, Vectors
 from notebook_store.entry import Entry, Kind, Relation
-from notebook_store.errors import EmbedderDown, UnknownEntry
+from notebook_store.errors import EmbedderDown, FolderOwned, UnknownEntry
 from notebook_store.index import Match, VectorIndex, fuse
 from notebook_store.indexer import Indexer
 from notebook_store.lexical import LexicalIndex
 from notebook_store.log import Filters, Log
 from notebook_store.notebook import Notebook
+from notebook_store.roster import Passing, Roster
+from notebook_store.server import served_at
 from notebook_store.words import Snippet
 
 if TYPE_CHECKING:
     from notebook_store.exact import ExactIndex
-    from notebook_store.postings import Integers
 
 CHROMA_FOLDER = "chroma"
 COLLECTION = "entries"
@@ -40,6 +41,7 @@ class LocalNotebook(Notebook):
         self._embedder = embedder
         self._chroma = chroma
         self._words = LexicalIndex(log.database, content="entries", columns=COLUMNS)
+        self._roster = Roster(log.database)
         self._exact: ExactIndex | None = None
         self._indexer: Indexer | None = None
         self._fault: str | None = None  # why the last search did without meaning
@@ -49,12 +51,17 @@ class LocalNotebook(Notebook):
             self._exact = ExactIndex(log.database, name="embeddings", embedder=embedder)
             if chroma is not None:
                 vectors = chroma.collection(COLLECTION, embedder)
-                self._indexer = Indexer(log=log, embedder=embedder, exact=self._exact, vectors=vectors)
+                self._indexer = Indexer(log=log, embedder=embedder, exact=self._exact, vectors=vectors, warm=self._warm)
 
     @classmethod
     def owned(cls, folder: Path, *, embedder: Embedder, rebuild: bool) -> Self:
         """See `Notebook.open`."""
-        chroma = ChromaFolder.open(folder / CHROMA_FOLDER, rebuild=rebuild)
+        try:
+            chroma = ChromaFolder.open(folder / CHROMA_FOLDER, rebuild=rebuild)
+        except FolderOwned as error:
+            url = served_at(folder)
+            remedy = f"reach it with --url {url}" if url else "stop it, or read the notebook beside it"
+            raise FolderOwned(f"{error}; {remedy}", error.pid) from None
         try:
             log = Log.open(folder, create=True)
             try:
@@ -134,9 +141,8 @@ class LocalNotebook(Notebook):
 
     def near(self, idea: Idea, k: int = 3) -> list[Near]:
         vector = self._vector(idea.text)
-        filters = Filters(kinds=[Kind.HYPOTHESIS])
-        places = self._log.places(**filters)
-        matches = [] if vector is None else self._nearest(vector, CANDIDATES, places, filters)
+        hypotheses = self._roster.passing(kinds=[Kind.HYPOTHESIS])
+        matches = [] if vector is None else self._nearest(vector, CANDIDATES, hypotheses)
         return trails.near(self._log, idea, matches, k)
 
     def notices(self) -> list[str]:
@@ -195,6 +201,13 @@ class LocalNotebook(Notebook):
             self._chroma.close()
         self._log.database.close()
 
+    def _warm(self) -> None:
+        """Reads into memory what searches need, so that the first one does not have to."""
+        self._words.load()
+        self._roster.load()
+        if self._exact is not None:
+            self._exact.load()
+
     def _follow(self) -> None:
         if self._indexer is not None:
             self._indexer.wake()
@@ -206,7 +219,7 @@ class LocalNotebook(Notebook):
         if self._embedder is None or not text.strip():
             return None
         try:
-            vector = self._embedder.embed([text])[0]
+            vector: Vectors = self._embedder.embed([text])[0]
         except EmbedderDown as error:
             self._fault = str(error)
             return None
@@ -215,10 +228,10 @@ class LocalNotebook(Notebook):
 
     def _found(self, query: str, vector: Vectors | None, k: int, filters: Filters) -> list[Hit]:
         depth = max(CANDIDATES, 2 * k)
-        places = self._log.places(**filters) if filters else None
-        rankings = [self._words.query(query, depth, among=places)]
+        passing = self._roster.passing(**filters) if filters else None
+        rankings = [self._words.query(query, depth, among=None if passing is None else passing.seqs)]
         if vector is not None:
-            rankings.append(self._nearest(vector, depth, places, filters))
+            rankings.append(self._nearest(vector, depth, passing))
         best = fuse(rankings, k)
         ids = [match.id for match in best]
         entries, marked = self._log.find(ids), self._words.snippets(query, ids)
@@ -228,19 +241,18 @@ class LocalNotebook(Notebook):
             if (entry := entries.get(match.id)) is not None
         ]
 
-    def _nearest(self, vector: Vectors, depth: int, places: Integers | None, filters: Filters) -> list[Match]:
-        """The entries nearest in meaning, of those at `places` when it is given, which are those that pass."""
+    def _nearest(self, vector: Vectors, depth: int, passing: Passing | None) -> list[Match]:
+        """The entries nearest in meaning, of those that pass."""
         assert self._exact is not None
         index = self._all_vectors(self._exact)
-        if places is None:
+        if passing is None:
             return index.query(vector, depth)
-        if len(places) > FEW:
-            share = len(places) / self._log.last()
-            wide = index.query(vector, min(WIDEST, int(2 * depth / share)))
-            passing = self._log.passing([match.id for match in wide], **filters)
-            if len(passing) >= depth // 2:
-                return [match for match in wide if match.id in passing][:depth]
-        return self._exact.query(vector, depth, among=self._log.names(places))
+        if len(passing.seqs) > FEW:
+            wide = index.query(vector, min(WIDEST, int(2 * depth / passing.share)))
+            found = [match for match in wide if match.id in passing]
+            if len(found) >= depth // 2:
+                return found[:depth]
+        return self._exact.query(vector, depth, among=passing.ids())
 
     def _all_vectors(self, exact: ExactIndex) -> VectorIndex:
         """Chroma for its owner, who also picks up what other processes have appended; the stored vectors otherwise."""

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from notebook_store.answers import Claim
 from notebook_store.database import Database
 from notebook_store.entry import Entry, Kind, Relation, digest
 from notebook_store.errors import EntryConflict
 from notebook_store.records import entry_of, insert
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 FILE = "notebook.sqlite3"
 MIGRATIONS = (
@@ -47,8 +43,8 @@ MIGRATIONS = (
     """
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     INSERT INTO facts VALUES ('notebook', lower(hex(randomblob(6))));  -- its name among other notebooks
-    -- holds all that filters ask for, so that they need not read the pages
-    CREATE INDEX entries_by_facets ON entries (session, kind, author, task, outcome, created_at, experiment);
+    CREATE INDEX entries_by_session ON entries (session, created_at);
+    CREATE INDEX factors_by_entry ON factors (seq);
     DROP TABLE IF EXISTS entries_fts
     """,
 )
@@ -136,31 +132,6 @@ class Log:
         with self.database.read() as connection:
             rows = connection.execute("SELECT seq, id FROM entries WHERE seq > ? ORDER BY seq", (after,))
             return [(row["seq"], row["id"]) for row in rows]
-
-    def places(self, **filters: Unpack[Filters]) -> NDArray[np.int64]:
-        """The places in the log of the entries that pass the filters, growing."""
-        import numpy as np
-
-        where, parameters = conditions(filters)
-        with self.database.read() as connection:
-            cursor = connection.cursor()
-            cursor.row_factory = None  # plain tuples: there may be a hundred thousand
-            sql = f"SELECT seq FROM entries AS c WHERE {where}"  # noqa: S608 - only ? inside
-            places = [seq for (seq,) in cursor.execute(sql, parameters)]
-        return np.sort(np.array(places, dtype=np.int64))
-
-    def names(self, places: Iterable[int]) -> list[str]:
-        """The ids of the entries at these places."""
-        with self.database.read() as connection:
-            rows = (connection.execute("SELECT id FROM entries WHERE seq = ?", (int(seq),)).fetchone() for seq in places)
-            return [row["id"] for row in rows]
-
-    def passing(self, ids: Sequence[str], **filters: Unpack[Filters]) -> set[str]:
-        """Those of `ids` whose entries pass the filters."""
-        where, parameters = conditions(filters)
-        sql = f"SELECT 1 FROM entries AS c WHERE id = ? AND {where}"  # noqa: S608 - only ? inside
-        with self.database.read() as connection:
-            return {name for name in ids if connection.execute(sql, (name, *parameters)).fetchone()}
 
     def count(self, **filters: Unpack[Filters]) -> int:
         """How many entries."""

@@ -88,7 +88,7 @@ class Notebook(ABC):
 
     @abstractmethod
     def near(self, idea: Idea, k: int = 3) -> list[Near]:
-        """Earlier hypotheses close to an idea, by configuration or by meaning, nearest first, with what came of them."""
+        """Earlier hypotheses close to an idea by configuration or by meaning, nearest first; what came of them."""
 
     @abstractmethod
     def get(self, entry_id: str) -> Entry:
