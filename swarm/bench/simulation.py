@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from notebook_store.local import LocalNotebook
 from notebook_store.log import Log
 from notebook_store.notebook import Notebook
 from swarm.bench.candidates import MemoryCandidates
@@ -77,7 +78,7 @@ def simulated(scenario: Scenario, folder: Path) -> Iterator[Simulation]:
     with (
         closing(Ledger(folder / "ledger.db")) as ledger,
         closing(LeaseManager(folder / "leases.db", clock)) as manager,
-        Notebook(Log.open(folder / "notebook", create=True), None, None) as notebook,
+        LocalNotebook(Log.open(folder / "notebook", create=True), None, None) as notebook,
     ):
         manager.register(scenario.slots, tiers_of(scenario.settings))
 
