@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,6 +36,27 @@ class SlotGroup(_Section):
     price_per_hour: float = Field(default=0.0, ge=0)  # dollars a slot-hour
 
 
+class PoolSettings(_Section):
+    """[[pool]]: clusters of one kind that SkyPilot starts, for `--executor sky`."""
+
+    accelerators: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(:[1-9][0-9]*)?$")]  # a cluster: "H100:8"
+    infra: str | None = None  # "kubernetes", "slurm/CLUSTER/PARTITION", "aws", ...; None: wherever SkyPilot finds them
+    count: int = Field(default=1, gt=0)  # clusters
+    spot: bool = False  # may be taken away at any time, for less
+    autostop: int = Field(default=10, gt=0)  # minutes a cluster idles before it tears itself down, whoever forgot it
+    price_per_hour: float = Field(default=0.0, ge=0)  # dollars an accelerator-hour
+
+    @property
+    def kind(self) -> str:
+        """The accelerator's name, as tiers call it."""
+        return self.accelerators.partition(":")[0]
+
+    @property
+    def each(self) -> int:
+        """Accelerators of one cluster, and so its slots."""
+        return int(self.accelerators.partition(":")[2] or 1)
+
+
 class TierSettings(_Section):
     """[tiers.NAME]: one row of the ladder a candidate climbs."""
 
@@ -64,7 +85,10 @@ class Settings(_Section):
     """All of swarm.toml."""
 
     limits: Limits = Limits()
+    executor: Literal["local", "sky"] = "local"  # where trials run: on this machine, or on the clusters of [[pool]]
+    experiment: Path | None = None  # SkyPilot YAML of a trial; None: the task's experiment.yaml, else ours
     slots: tuple[SlotGroup, ...] = ()
+    pool: tuple[PoolSettings, ...] = ()
     tiers: dict[Name, TierSettings] = {
         "screen": TierSettings(priority=0),
         "validate": TierSettings(priority=10),
@@ -89,6 +113,8 @@ def load_settings(path: Path | None) -> Settings:
         settings = Settings.model_validate(raw)
     except ValidationError as error:
         raise InputError(f"{path}: {_first_fault(error)}") from error
+    if settings.experiment is not None:  # named as seen from the file
+        settings = settings.model_copy(update={"experiment": (path.parent / settings.experiment).resolve()})
     for needed in ("screen", "validate"):
         if needed not in settings.tiers:
             raise InputError(f"{path}: [tiers.{needed}] is missing; name both screen and validate, or neither")

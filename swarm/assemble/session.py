@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,9 @@ from swarm.agents.optimizer import OptimizerProposer
 from swarm.agents.reader import LiteratureReader
 from swarm.agents.reviewer import RuleReviewer
 from swarm.assemble.choice import Choice, StartRequest, choose
-from swarm.assemble.stores import data_folder, owned_library, owned_notebook
+from swarm.assemble.stores import owned_library, owned_notebook
 from swarm.assemble.team import Team
-from swarm.executors.local import LocalExecutor
-from swarm.hardware import local_slots
+from swarm.assemble.workplace import opened_workplace
 from swarm.home import Home
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.manager import LeaseManager
@@ -52,34 +51,27 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
 
     Raises InputError, TaskError, HomeBusy, and what the notebook and the library raise when they cannot be opened.
     """
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         stack.enter_context(home.owned())
         ledger = stack.enter_context(closing(Ledger(home.ledger)))
         choice = choose(ledger, request)
-        slots = local_slots(choice.settings.slots, choice.task)
-        manager = stack.enter_context(closing(LeaseManager(home.leases, SystemClock())))
-        manager.register(slots, tiers_of(choice.settings))
-        say(f"session {choice.name}: task {choice.task.name} on {_described(slots)}")
-        await _end_orphans(home, manager, choice.name)
-        folder = home.session(choice.name)
-        executor = stack.enter_context(closing(LocalExecutor(folder / "trials", data_folder())))
-        await executor.prepare(choice.task, say)
+        desk = LeaseDesk(stack.enter_context(closing(LeaseManager(home.leases, SystemClock()))))
+        stack.push_async_callback(desk.close)
+        say(f"session {choice.name}: task {choice.task.name}")
+        place = await stack.enter_async_context(opened_workplace(home, choice, desk, tiers_of(choice.settings), say))
+        say(f"it runs on {_described(place.slots)}")
         notebook = stack.enter_context(await asyncio.to_thread(owned_notebook, home))
         library = stack.enter_context(await asyncio.to_thread(owned_library, home))
-        desk = LeaseDesk(manager)
         premises = Premises(
-            folder=folder,
+            folder=home.session(choice.name),
             ledger=ledger,
             desk=desk,
-            executor=executor,
-            slots=slots,
+            executor=place.executor,
+            slots=place.slots,
             notebook=notebook,
             library=library,
         )
-        try:
-            yield await asyncio.to_thread(_session, choice, premises, say)
-        finally:
-            await desk.close()
+        yield await asyncio.to_thread(_session, choice, premises, say)
 
 
 def _session(choice: Choice, premises: Premises, say: Say) -> Session:
@@ -124,11 +116,3 @@ def _session(choice: Choice, premises: Premises, say: Say) -> Session:
 def _described(slots: Sequence[Slot]) -> str:
     counts = Counter(slot.accelerator for slot in slots)
     return ", ".join(f"{count} × {name}" for name, count in counts.items())
-
-
-async def _end_orphans(home: Home, manager: LeaseManager, session: str) -> None:
-    """End what other sessions of the home left running when they died, and take their slots back."""
-    for lease in manager.live():
-        if lease.session != session:
-            await LocalExecutor(home.session(lease.session) / "trials", data_folder()).cancel(lease.request_id)
-            manager.reclaim(lease.token)

@@ -1,7 +1,7 @@
 """start and watch: a session as it happens."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,10 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
         float | None, typer.Option("--gpu-hours", metavar="G", help="End after so many slot-hours.")
     ] = None,
     dollars: Annotated[float | None, typer.Option("--dollars", metavar="D", help="End when so much is spent.")] = None,
+    executor: Annotated[
+        Literal["local", "sky"] | None,
+        typer.Option("--executor", help="Where trials run: this machine, or clusters that SkyPilot starts."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="All randomness follows from it.")] = None,
     approve: Annotated[
         bool, typer.Option("--approve", help="Run only what you say yes to with `swarm approve`.")
@@ -50,7 +54,9 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
             raise InputError(f"--{name.replace('_', '-')} is {limit:g}; give a number above 0, or leave it out")
     if task is not None:
         find_task(task)  # before a home is made for a misspelt name
-    request = StartRequest(task=task, session=session, config=config, limits=limits, seed=seed, approve=approve)
+    request = StartRequest(
+        task=task, session=session, config=config, limits=limits, seed=seed, approve=approve, executor=executor
+    )
     asyncio.run(run_session(Home(home, create=True), request, plain=plain))
 
 

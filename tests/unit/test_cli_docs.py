@@ -16,7 +16,7 @@ from swarm.config import Settings, load_settings
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 COMMANDS = (DOCS / "command-line.md").read_text(encoding="utf-8")
-SECTIONS = {"slots": "SlotGroup", "tiers": "TierSettings"}
+SECTIONS = {"slots": "SlotGroup", "pool": "PoolSettings", "tiers": "TierSettings"}
 
 
 def keys() -> Iterator[str]:
