@@ -1,1 +1,0 @@
-"""Runs trials on clusters that SkyPilot starts: clouds, Kubernetes, Slurm."""
