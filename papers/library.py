@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from notebook_store.database import Database
 from notebook_store.embed import Embedder
@@ -23,9 +23,10 @@ from notebook_store.exact import ExactIndex
 from notebook_store.index import Match, VectorIndex, fuse
 from notebook_store.words import Snippet
 from papers import formats
+from papers.formats.sections import is_references
 from papers.record import Record, Refusal
-from papers.results import AddReport, Hit, Passage, Progress, Status, Tally
-from papers.store import MIGRATIONS, Outcome, Paper, Store, StoredChunk, paper_of
+from papers.results import AddReport, Hit, Passage, Progress, Status, Step, Tally
+from papers.store import MIGRATIONS, Paper, Store, StoredChunk, paper_of
 
 if TYPE_CHECKING:
     from notebook_store.chroma import ChromaFolder
@@ -34,7 +35,7 @@ STARTER = Path(__file__).with_name("starter")  # our own notes on well-known pap
 
 _BATCH_RECORDS = 256  # records in one transaction: many to be fast, few to lose little to a kill
 _BATCH_CHARS = 4_000_000  # of text in one transaction
-_BATCH_EMBED = 32  # passages embedded between two commits: about 1.6 CPU-seconds
+_BATCH_EMBED = 128  # passages embedded between two commits: some seconds; enough to batch like lengths
 _SNIPPET_WORDS = 40  # as long as the word index's own snippets
 _CANDIDATES = 500  # passages taken from each index before they are fused; fewer normalise less well
 
@@ -96,18 +97,31 @@ class Library:
 
     # ------------------------------------------------------------------ adding
 
-    def add(self, paths: Iterable[Path], *, progress: Progress | None = None, embed: bool = True) -> AddReport:
+    def add(
+        self,
+        paths: Iterable[Path],
+        *,
+        progress: Progress | None = None,
+        table: TextIO | None = None,
+        embed: bool = True,
+    ) -> AddReport:
         """Adds every paper in these files and folders, in constant memory.
 
         What was read is found by its words at once; the vectors come after, unless `embed` is False
         (then call `embed`). It may be killed anywhere and run again: nothing is lost, nothing is there twice.
+
+        Args:
+            progress: told now and then how far it is.
+            table: gets a line for every record: what became of it, and why.
         """
-        tally = Tally(progress=progress)
-        for found in formats.find(paths):
+        sizes = {found: _size(found) for found in formats.find(paths)}
+        tally = Tally(bytes_in_all=sum(sizes.values()), progress=progress, table=table)
+        for found, size in sizes.items():
             if isinstance(found, Refusal):
                 tally.refuse(found)
             else:
                 self._add_file(found, tally)
+            tally.next_file(size)
         report = tally.report()
         if embed:
             self.embed(progress=progress)
@@ -117,22 +131,23 @@ class Library:
         digest = _sha256(path)
         records_before = self._store.was_read(digest) if digest else None
         if records_before is not None:
-            tally.add([Outcome.KNOWN] * records_before)
+            tally.known_file(path, records_before)
             return
         refusals_before, records = tally.refusals, 0
         batch: list[Record] = []
         chars = 0
-        for item in formats.read(path):
+        for item in formats.read(path, tally.gauge):
             if isinstance(item, Refusal):
                 tally.refuse(item)
                 continue
-            records += 1
             batch.append(item)
             chars += sum(len(page.text) for page in item.pages)
             if len(batch) >= _BATCH_RECORDS or chars >= _BATCH_CHARS:
-                tally.add(self._store.add(batch))
+                tally.add(path, records + 1, self._store.add(batch))
+                records += len(batch)
                 batch, chars = [], 0
-        tally.add(self._store.add(batch))
+        tally.add(path, records + 1, self._store.add(batch))
+        records += len(batch)
         if digest and tally.refusals == refusals_before:
             self._store.mark_read(digest, records)
 
@@ -149,7 +164,8 @@ class Library:
             if self._index is not None and self._index is not self._vectors:
                 self._index.upsert(ids, vectors)
             if progress is not None:
-                progress("embedding", start + len(ids), len(missing))
+                done = start + len(ids)
+                progress(Step(name="embedding", done=done, share=done / len(missing)))
         return len(missing)
 
     def _sync(self) -> None:
@@ -194,17 +210,21 @@ class Library:
                     snippet=snippet.text,
                     spans=snippet.spans,
                     page=chunk.page,
+                    section=chunk.section,
                 )
             )
         return hits
 
     def passages(self, query: str, k: int = 5) -> list[Passage]:
-        """The k passages nearest to the query, best first, to be quoted verbatim."""
-        matches = self._ranked(query, max(_CANDIDATES, k))[:k]
-        chunks = self._store.chunks([match.id for match in matches])
-        found = []
+        """The k passages nearest to the query, best first, to be quoted verbatim; lists of references are none."""
+        matches = self._ranked(query, max(_CANDIDATES, k))
+        found: list[Passage] = []
         for match in matches:
-            chunk = chunks[match.id]
+            if len(found) == k:
+                break
+            chunk = self._store.chunks([match.id])[match.id]
+            if is_references(chunk.section):
+                continue
             paper = self._store.get(chunk.paper_id)
             found.append(
                 Passage(
@@ -213,6 +233,7 @@ class Library:
                     authors=paper.authors,
                     year=paper.year,
                     page=chunk.page,
+                    section=chunk.section,
                     text=chunk.text,
                     score=match.score,
                 )
@@ -263,6 +284,14 @@ def _opening(text: str) -> str:
     """What stands for a passage that was found by its meaning, without a word of the query."""
     words = text.split()
     return " ".join(words[:_SNIPPET_WORDS]) + ("…" if len(words) > _SNIPPET_WORDS else "")
+
+
+def _size(found: Path | Refusal) -> int:
+    """Bytes of a file that can be looked at; the reader reports the others."""
+    try:
+        return found.stat().st_size if isinstance(found, Path) else 0
+    except OSError:
+        return 0
 
 
 def _sha256(path: Path) -> str | None:

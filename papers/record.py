@@ -28,6 +28,7 @@ class Page:
 
     number: int | None  # 1-based page of the document; None where the source has no pages
     text: str  # plain text, never HTML or LaTeX markup that a format could undo
+    section: str | None = None  # the heading that it stands under; None where that cannot be told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class Record:
     arxiv_id: str | None = None  # "2309.14322" or "hep-th/9901001", without version
     url: str | None = None  # where a person finds it
     source_id: str | None = None  # the id that the source gave it, verbatim
+    keywords: tuple[str, ...] = ()  # as the authors or the source tagged it: "weight decay", "cs.LG"
 
     @property
     def extent(self) -> Extent:
@@ -79,6 +81,12 @@ def family_names(authors: tuple[str, ...]) -> frozenset[str]:
     """The last word of every author's name, folded; "Family, Given" is understood too."""
     words = (author.split(",")[0].split() for author in authors)
     return frozenset(title_key(parts[-1]) for parts in words if parts) - {""}
+
+
+def natural_name(name: str) -> str:
+    """ "Family, Given" as "Given Family"."""
+    family, _, given = name.partition(",")
+    return one_line(f"{given} {family}")
 
 
 def parse_doi(text: str | None) -> str | None:

@@ -5,12 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TextIO
 
-from papers.record import Refusal
-from papers.store import Outcome
+from papers.formats.source import Gauge
+from papers.record import Refusal, one_line
+from papers.store import Added, Outcome
 
-Progress = Callable[[str, int, int | None], None]
-"""Called as ("reading", records so far, None) and then ("embedding", passages done, passages in all)."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """How far adding has come."""
+
+    name: Literal["reading", "embedding"]  # reading comes first
+    done: int  # records read, or passages embedded
+    share: float  # of this step's work, in [0, 1]
+
+
+Progress = Callable[[Step], None]
 
 _REFUSALS_KEPT = 1000  # in a report; a damaged dump has one a line
 
@@ -26,6 +38,7 @@ class Hit:
     snippet: str  # an excerpt of the best passage
     spans: tuple[tuple[int, int], ...]  # matched words, as [start, end) in the snippet
     page: int | None  # 1-based page of the best passage; None where the source has no pages
+    section: str | None  # the heading that it stands under; None where that cannot be told
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +50,7 @@ class Passage:
     authors: tuple[str, ...]  # the paper's
     year: int | None  # of publication
     page: int | None  # 1-based; None where the source has no pages
+    section: str | None  # as in Hit
     text: str  # verbatim but for white space
     score: float  # as in Hit
 
@@ -65,24 +79,47 @@ class Status:
 
 @dataclass(kw_only=True)
 class Tally:
-    """Counts while files are read, and tells its progress."""
+    """Counts while files are read, tells its progress, and writes what became of each record to a table.
 
+    The table has the tab-separated columns outcome, paper, reason, where.
+    """
+
+    bytes_in_all: int  # of the files that will be read
     progress: Progress | None
+    table: TextIO | None
+    gauge: Gauge = field(default_factory=Gauge)  # of the file at hand
+    bytes_before: int = 0  # of the files that were read
     counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     refused: list[Refusal] = field(default_factory=list)
     refusals: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def add(self, outcomes: Iterable[Outcome]) -> None:
-        for outcome in outcomes:
-            self.counts[outcome] += 1
-        if self.progress is not None:
-            self.progress("reading", sum(self.counts.values()), None)
+    def __post_init__(self) -> None:
+        self._row("outcome", "paper", "reason", "where")
+
+    def add(self, path: Path, first: int, outcomes: Iterable[Added]) -> None:
+        """What became of records of a file, the first of which was its record number `first`, from 1."""
+        for number, added in enumerate(outcomes, first):
+            self.counts[added.outcome] += 1
+            self._row(added.outcome, added.paper_id, added.reason, f"{path} record {number}")
+        self._tell()
+
+    def known_file(self, path: Path, records: int) -> None:
+        """A file that was read whole before."""
+        self.counts[Outcome.KNOWN] += records
+        self._row(Outcome.KNOWN, "", f"the file was read before; it holds {records} papers", str(path))
 
     def refuse(self, refusal: Refusal) -> None:
         self.refusals += 1
         if len(self.refused) < _REFUSALS_KEPT:
             self.refused.append(refusal)
+        self._row("unreadable", "", refusal.reason, refusal.where)
+
+    def next_file(self, size: int) -> None:
+        """The file at hand, of so many bytes, is done."""
+        self.bytes_before += size
+        self.gauge = Gauge()
+        self._tell()
 
     def report(self) -> AddReport:
         return AddReport(
@@ -93,3 +130,12 @@ class Tally:
             unreadable_count=self.refusals,
             seconds=time.monotonic() - self.started,
         )
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            share = (self.bytes_before + self.gauge.read) / max(self.bytes_in_all, 1)
+            self.progress(Step(name="reading", done=sum(self.counts.values()), share=min(share, 1.0)))
+
+    def _row(self, *cells: str) -> None:
+        if self.table is not None:
+            self.table.write("\t".join(map(one_line, cells)) + "\n")

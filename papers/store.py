@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,19 @@ MIGRATIONS = (
         records INTEGER NOT NULL
     );
     """,
+    """
+    ALTER TABLE chunks ADD COLUMN section TEXT;  -- heading that it stands under; NULL where that cannot be told
+    ALTER TABLE chunks ADD COLUMN keywords TEXT NOT NULL DEFAULT '';  -- the paper's authors and keywords
+    UPDATE chunks SET keywords = coalesce(
+        (SELECT group_concat(name.value, ', ') FROM papers, json_each(papers.authors) AS name
+         WHERE papers.id = chunks.paper), '');
+    DROP TABLE IF EXISTS chunks_fts;  -- it lacks the new column, and is made anew
+    """,
 )
+COLUMNS = {"title": 3.0, "body": 1.0, "keywords": 1.0}  # how much a word there weighs; docs/papers.md has the reasons
+
+
+_SHARED_WORDS = 0.5  # share of words from which two texts are taken for one; two texts on one subject share less
 
 
 class UnknownPaperError(LookupError):
@@ -57,6 +70,15 @@ class Outcome(StrEnum):
     NEW = "new"
     KNOWN = "known"  # the paper was there already
     COMPLETED = "completed"  # it was there with less text, and has more now
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Added:
+    """What became of one record, and which paper it is."""
+
+    outcome: Outcome
+    paper_id: str
+    reason: str = ""  # by what it was known, or what it brought; empty for a new paper
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +104,7 @@ class StoredChunk:
     paper_id: str
     title: str  # the paper's
     page: int | None  # 1-based
+    section: str | None  # heading that it stands under
     text: str  # verbatim but for white space
 
 
@@ -95,14 +118,14 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.lexical = LexicalIndex(database, content="chunks", key="id", columns={"title": 3.0, "body": 1.0})
+        self.lexical = LexicalIndex(database, content="chunks", key="id", columns=COLUMNS)
 
-    def add(self, records: Sequence[Record]) -> list[Outcome]:
+    def add(self, records: Sequence[Record]) -> list[Added]:
         with self._database.write() as connection:
             return [self._add(connection, record) for record in records]
 
-    def _add(self, connection: sqlite3.Connection, record: Record) -> Outcome:
-        known = _find(connection, record)
+    def _add(self, connection: sqlite3.Connection, record: Record) -> Added:
+        known, why = _find(connection, record)
         if known is None:
             paper_id = _free_id(connection, record)
             connection.execute(
@@ -121,22 +144,25 @@ class Store:
                 ),
             )
             self._add_chunks(connection, paper_id, record.title, record)
-            return Outcome.NEW
+            return Added(outcome=Outcome.NEW, paper_id=paper_id)
         _fill_gaps(connection, known, record)
         if record.extent <= known["extent"]:
-            return Outcome.KNOWN
+            return Added(outcome=Outcome.KNOWN, paper_id=known["id"], reason=why)
         self._add_chunks(connection, known["id"], known["title"], record)
         connection.execute("UPDATE papers SET extent = ? WHERE id = ?", (record.extent, known["id"]))
-        return Outcome.COMPLETED
+        brought = "the full text" if record.extent is Extent.FULL_TEXT else "the abstract"
+        return Added(outcome=Outcome.COMPLETED, paper_id=known["id"], reason=f"{why}; it brought {brought}")
 
     def _add_chunks(self, connection: sqlite3.Connection, paper_id: str, title: str, record: Record) -> None:
         # A paper known by its title alone is still found by meaning: the title is its passage.
         pages = record.pages if record.extent > Extent.TITLE else (Page(number=None, text=title),)
+        keywords = ", ".join(dict.fromkeys((*record.authors, *record.keywords)))
         (start,) = connection.execute("SELECT COUNT(*) FROM chunks WHERE paper = ?", (paper_id,)).fetchone()
         for ordinal, piece in enumerate(chunk(pages), start):
             seq = connection.execute(
-                "INSERT INTO chunks (id, paper, ordinal, page, title, body) VALUES (?, ?, ?, ?, ?, ?)",
-                (f"{paper_id}#{ordinal}", paper_id, ordinal, piece.page, title, piece.text),
+                "INSERT INTO chunks (id, paper, ordinal, page, section, title, body, keywords) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (f"{paper_id}#{ordinal}", paper_id, ordinal, piece.page, piece.section, title, piece.text, keywords),
             ).lastrowid
             assert seq is not None
             self.lexical.add(connection, seq)
@@ -195,25 +221,39 @@ class Store:
         return int(row[0]), int(row[1])
 
 
-def _find(connection: sqlite3.Connection, record: Record) -> sqlite3.Row | None:
-    """The stored paper that this record is: by DOI, then arXiv id, then title."""
-    for column, value in (("doi", record.doi), ("arxiv_id", record.arxiv_id)):
+def _find(connection: sqlite3.Connection, record: Record) -> tuple[sqlite3.Row | None, str]:
+    """The stored paper that this record is, and by what it is known: by DOI, then arXiv id, then title."""
+    for column, value, name in (("doi", record.doi, "DOI"), ("arxiv_id", record.arxiv_id, "arXiv id")):
         if value:
             query = f"SELECT * FROM papers WHERE {column} = ?"  # noqa: S608  # the column is one of two literals
             row: sqlite3.Row | None = connection.execute(query, (value,)).fetchone()
             if row is not None:
-                return row
-    rows = connection.execute("SELECT * FROM papers WHERE title_key = ?", (title_key(record.title),))
-    return next((row for row in rows if _same_work(row, record)), None)
+                return row, f"the same {name}"
+    if key := title_key(record.title):
+        for row in connection.execute("SELECT * FROM papers WHERE title_key = ?", (key,)).fetchall():
+            if _same_work(connection, row, record):
+                return row, "the same title"
+    return None, ""
 
 
-def _same_work(row: sqlite3.Row, record: Record) -> bool:
-    """Of two papers with one title: unless their ids or their authors speak against it."""
+def _same_work(connection: sqlite3.Connection, row: sqlite3.Row, record: Record) -> bool:
+    """Of two papers with one title: unless their ids, their authors or, lacking those, their texts speak against it."""
     for mine, other in ((row["doi"], record.doi), (row["arxiv_id"], record.arxiv_id)):
         if mine and other and mine != other:
             return False
     stored, offered = family_names(tuple(json.loads(row["authors"]))), family_names(record.authors)
-    return not stored or not offered or bool(stored & offered)
+    if stored and offered:
+        return bool(stored & offered)
+    if row["extent"] == Extent.TITLE or record.extent is Extent.TITLE:
+        return True
+    bodies = connection.execute("SELECT body FROM chunks WHERE paper = ? ORDER BY ordinal LIMIT 4", (row["id"],))
+    return _overlap(" ".join(body for (body,) in bodies), " ".join(page.text for page in record.pages[:4]))
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether most of the longer words of the shorter text are in the other: an abstract's are in its paper's text."""
+    words, others = (set(re.findall(r"\w{5,}", text.casefold())) for text in (one, other))
+    return len(words & others) >= _SHARED_WORDS * min(len(words), len(others))
 
 
 def _free_id(connection: sqlite3.Connection, record: Record) -> str:
@@ -251,4 +291,11 @@ def _paper(row: sqlite3.Row) -> Paper:
 
 
 def _chunk(row: sqlite3.Row) -> StoredChunk:
-    return StoredChunk(id=row["id"], paper_id=row["paper"], title=row["title"], page=row["page"], text=row["body"])
+    return StoredChunk(
+        id=row["id"],
+        paper_id=row["paper"],
+        title=row["title"],
+        page=row["page"],
+        section=row["section"],
+        text=row["body"],
+    )

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from papers.formats import bibtex, jsonl, pdf, text
-from papers.formats.source import Source, UnreadableError, open_source
+from papers.formats import atom, bibtex, json_document, jsonl, pdf, ris, table, text
+from papers.formats.source import Gauge, Source, UnreadableError, open_source
 from papers.record import Record, Refusal
 
 
@@ -25,18 +25,22 @@ class Format(Protocol):
 
 
 # In the order in which they are asked; plain text is last, since every other text format is text as well.
-FORMATS: tuple[Format, ...] = (pdf, jsonl, bibtex, text)
+FORMATS: tuple[Format, ...] = (pdf, atom, json_document, jsonl, ris, bibtex, table, text)
 
 _FOREIGN = (
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"\x89PNG", "a PNG image"),
-    (b"PK\x03\x04", "a ZIP archive (or an Office document)"),
-    (b"\xfd7zXZ", "an xz archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
-    (b"\xff\xfe", "UTF-16 text"),
-    (b"\xfe\xff", "UTF-16 text"),
-    (b"[", "a JSON array or INI text; JSON must have one object per line, as `jq -c '.[]'` writes it"),
+    (b"PK\x03\x04", "a ZIP archive (unpack it) or an Office document (save it as PDF)"),
+    (b"\xfd7zXZ", "an xz archive; unpack it first"),
+    (b"BZh", "a bzip2 archive; unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive; unpack it first"),
+    (b"\xff\xfe", "UTF-16 text; convert it with `iconv -f utf-16 -t utf-8`"),
+    (b"\xfe\xff", "UTF-16 text; convert it with `iconv -f utf-16 -t utf-8`"),
+    (b"[", "an array of no objects, or INI text"),
+    (b"%!PS", "PostScript; convert it with `ps2pdf`"),
+    (b"{\\rtf", "a rich-text document; save it as PDF"),
+    (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
+    (b"<", "a web page or XML; a page that a site sends instead of a PDF looks like this"),
 )
 
 
@@ -60,10 +64,10 @@ def find(paths: Iterable[Path]) -> Iterator[Path | Refusal]:
             yield Refusal(where=str(path), reason="no files in this folder")
 
 
-def read(path: Path) -> Iterator[Record | Refusal]:
+def read(path: Path, gauge: Gauge | None = None) -> Iterator[Record | Refusal]:
     """Everything in one file. A fault ends this file with a Refusal, never the whole run."""
     try:
-        source = open_source(path)
+        source = open_source(path, gauge or Gauge())
         for format_ in FORMATS:
             if format_.matches(source.head):
                 yield from format_.read(source)
@@ -79,5 +83,5 @@ def close() -> None:
 
 
 def _foreign(head: bytes) -> str:
-    known = next((what for magic, what in _FOREIGN if head.startswith(magic)), "unknown binary data")
+    known = next((what for magic, what in _FOREIGN if head.lstrip().startswith(magic)), "unknown binary data")
     return f"not a format of papers: {known}"

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from papers.formats.sections import Sections
 from papers.formats.source import Source, UnreadableError
 from papers.record import Page, Record, Refusal, one_line, parse_arxiv_id, parse_doi
 
@@ -23,6 +24,7 @@ MOST_PAGES = 1500  # a thesis has 300; beyond are proceedings, which are many pa
 MOST_CHARS = 10_000_000  # of text in one file
 SECONDS = 60.0  # for one file; 2-7 ms a page are usual
 _MEMORY_BYTES = 4 * 1024**3  # address space of the reading process, where the system can limit it
+_TAIL_BYTES = 64 * 1024  # at the end of a file, where its end mark is sought; some bytes may follow it
 _TITLE_SCAN = 4000  # characters of page one among which the title is sought
 _STAMP = re.compile(r"arXiv:\s*(\S+)\s+\[[\w.-]+\]")  # printed along the margin of page one by arXiv itself
 _PASSWORD_ERROR, _FORMAT_ERROR = 4, 3  # FPDF_ERR_PASSWORD, FPDF_ERR_FORMAT of fpdfview.h
@@ -38,11 +40,26 @@ def read(source: Source) -> Iterator[Record | Refusal]:
         raise UnreadableError("a gzipped PDF; unpack it first")
     if source.path.stat().st_size > FILE_BYTES:
         raise UnreadableError(f"larger than {FILE_BYTES >> 20} MB, the limit for a PDF")
+    if not _ends_as_a_pdf(source.path):
+        raise UnreadableError("truncated: it does not end as a PDF does; fetch it again")
     answer = _reader.ask(source.path)
     if "reason" in answer:
         raise UnreadableError(str(answer["reason"]))
-    pages = tuple(Page(number=number, text=text) for number, text in answer.pop("pages"))
+    sections = Sections()
+    pages = tuple(
+        Page(number=number, text=part, section=section)
+        for number, text in answer.pop("pages")
+        for section, part in sections.split(text)
+    )
+    source.gauge.read = source.path.stat().st_size
     yield Record(**answer, pages=pages)
+
+
+def _ends_as_a_pdf(path: Path) -> bool:
+    """Whether the end mark is there: readers guess the rest of a cut file, and half a paper would pass for one."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        return b"%%EOF" in file.read()
 
 
 class _Reader:

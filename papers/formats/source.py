@@ -15,11 +15,19 @@ HEAD_BYTES = 64 * 1024  # looked at to tell the format
 LINE_BYTES = 8 * 1024 * 1024  # the longest line of a record; a paper's whole text has about 0.1 MB
 WHOLE_BYTES = 64 * 1024 * 1024  # the largest file of a format that must be read in one piece
 GZIP_RATIO = 100  # text shrinks three- to tenfold; deflate's limit, reached by bombs alone, is 1032
+_READ_BYTES = 256 * 1024
 _GZIP_SLACK = 16 * 1024 * 1024  # bytes that any gzip may expand to, whatever its ratio
 
 
 class UnreadableError(Exception):
     """The file, or what is left of it, cannot be read; the message says why and what to do."""
+
+
+@dataclass(kw_only=True)
+class Gauge:
+    """How far the reading of a file has come."""
+
+    read: int = 0  # bytes of the file as it lies on disk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +37,7 @@ class Source:
     path: Path
     gzipped: bool
     head: bytes  # the first HEAD_BYTES of the content, gzip undone
+    gauge: Gauge  # moved along by whoever reads
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -36,7 +45,8 @@ class Source:
 
         Raises UnreadableError while it is read, where gzip data are damaged or expand beyond the limits.
         """
-        with self.path.open("rb") as raw:
+        with self.path.open("rb", buffering=0) as file:
+            raw = io.BufferedReader(_Gauged(file, self.gauge), _READ_BYTES)
             if not self.gzipped:
                 yield raw
                 return
@@ -60,21 +70,21 @@ class Source:
                     line = stream.readline(LINE_BYTES)
                 yield number, None
 
-    def text(self) -> str:
-        """The whole content. Raises UnreadableError where it is over WHOLE_BYTES or not UTF-8."""
+    def text(self, *, errors: str = "strict") -> str:
+        """The whole content. Raises UnreadableError: over WHOLE_BYTES, or not UTF-8 where errors are strict."""
         with self.open() as stream:
             content = stream.read(WHOLE_BYTES + 1)
         if len(content) > WHOLE_BYTES:
             raise UnreadableError(f"larger than {WHOLE_BYTES >> 20} MB, the limit for this format; split it")
         try:
-            return content.decode("utf-8-sig")
+            return content.decode("utf-8-sig", errors)
         except UnicodeDecodeError as error:
             raise UnreadableError(
                 f"not UTF-8 at byte {error.start}; convert it, for example with `iconv -f latin1 -t utf-8`"
             ) from error
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, gauge: Gauge) -> Source:
     """Raises UnreadableError, with the reason, for what is missing, forbidden, empty or no regular file."""
     try:
         if not path.is_file():
@@ -85,12 +95,28 @@ def open_source(path: Path) -> Source:
         raise UnreadableError("no permission to read it; change its mode with `chmod +r`") from error
     except OSError as error:
         raise UnreadableError(f"cannot be read: {error.strerror or error}") from error
-    source = Source(path=path, gzipped=gzipped, head=b"")
+    source = Source(path=path, gzipped=gzipped, head=b"", gauge=Gauge())
     with source.open() as stream:
         head = stream.read(HEAD_BYTES)
     if not head.strip():
         raise UnreadableError("the file is empty")
-    return Source(path=path, gzipped=gzipped, head=head)
+    return Source(path=path, gzipped=gzipped, head=head, gauge=gauge)
+
+
+class _Gauged(io.RawIOBase):
+    """Hands a file through and keeps its gauge."""
+
+    def __init__(self, file: io.FileIO, gauge: Gauge) -> None:
+        self._file = file
+        self._gauge = gauge
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: a wider Buffer
+        size = self._file.readinto(buffer)
+        self._gauge.read += size
+        return size
 
 
 class _Limited(io.RawIOBase):

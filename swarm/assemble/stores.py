@@ -21,11 +21,11 @@ def open_notebook(home: Home) -> Notebook:
     return Notebook.read(home.notebook, embedder=MiniLM())
 
 
-def open_library(home: Home) -> Library:
-    """The library as any process may read it; the starter corpus is in it."""
+def open_library(home: Home, *, cores: int = 1) -> Library:
+    """The library as any process may read it and add to it, embedding on so many cores; the starter corpus is in it."""
     if not home.papers.exists():
         owned_library(home).close()
-    return Library.read(home.papers, embedder=MiniLM())
+    return Library.read(home.papers, embedder=MiniLM(threads=cores))
 
 
 def owned_library(home: Home) -> Library:

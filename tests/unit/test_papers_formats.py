@@ -103,11 +103,11 @@ def test_broken_lines_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
     lines += [b"{" + b'"a":[' * 100_000 + b"\n", b'{"title": "' + b"x" * LINE_BYTES + b'"}\n', good]
     found = read(tmp_path / "a.jsonl", b"".join(lines))
     assert [item.title for item in found if isinstance(item, Record)] == ["Good", "Good"]
-    reasons = {item.where.rpartition(" ")[2]: item.reason for item in found if isinstance(item, Refusal)}
-    assert list(reasons) == ["2", "3", "4", "5", "7", "8"]
+    reasons = {item.where.partition(" line ")[2]: item.reason for item in found if isinstance(item, Refusal)}
+    assert list(reasons) == ["2", "3", "4 item 1", "5", "7", "8"]
     assert "not JSON" in reasons["2"]
     assert "not UTF-8" in reasons["3"]
-    assert "no JSON object" in reasons["4"]
+    assert "no JSON object" in reasons["4 item 1"]
     assert "no field `title`" in reasons["5"]
     assert "nested" in reasons["7"] or "not JSON" in reasons["7"]
     assert "longer than 8 MB" in reasons["8"]
@@ -177,7 +177,9 @@ def test_broken_utf8_names_the_byte(tmp_path: Path) -> None:
         ("empty.md", b" \n", "empty"),
         ("photo.pdf", b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG image"),
         ("book.jsonl", b"PK\x03\x04\x00\x00", "a ZIP archive"),
-        ("list.json", b'[{"title": "x"}]', "one object per line"),
+        ("list.json", b"[1, 2]", "an array of no objects"),
+        ("paper.pdf", b"<!DOCTYPE html><html><body>Just a moment</body></html>", "a web page"),
+        ("paper.ps", b"%!PS-Adobe-3.0\n", "PostScript"),
         ("data.bin", b"\x01\x00\x02\x00", "unknown binary data"),
     ],
 )
@@ -199,7 +201,7 @@ def test_pdf_keeps_pages_and_finds_its_identity(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (WARMUP_PDF[: len(WARMUP_PDF) // 2], "truncated or damaged"),
+        (WARMUP_PDF[: len(WARMUP_PDF) // 2], "truncated"),
         (pdf([[("Secret", 10)]], encrypted=True), "encrypted"),
         (pdf([[], []]), "no text layer"),
         (pdf([[("x", 10)]] * 1501), "has 1501 pages"),

@@ -13,6 +13,7 @@ import pytest
 from notebook_store.errors import FolderOwned
 from papers.library import Library
 from papers.record import Extent, Page, Record
+from papers.results import Step
 from papers.store import UnknownPaperError
 from tests.fake_embedder import WordEmbedder
 from tests.paper_files import WARMUP_PDF
@@ -142,10 +143,10 @@ def test_unreadable_paths_are_reported_and_the_rest_is_added(library: Library, t
 
 
 def test_progress_tells_reading_then_embedding(library: Library, tmp_path: Path) -> None:
-    seen: list[tuple[str, int, int | None]] = []
-    library.add([jsonl(tmp_path / "a.jsonl", WARMUP, BATCH)], progress=lambda *step: seen.append(step))
-    assert seen[-1] == ("embedding", 2, 2)
-    assert ("reading", 2, None) in seen
+    seen: list[Step] = []
+    library.add([jsonl(tmp_path / "a.jsonl", WARMUP, BATCH)], progress=seen.append)
+    assert seen[-1] == Step(name="embedding", done=2, share=1.0)
+    assert Step(name="reading", done=2, share=1.0) in seen
 
 
 def test_words_find_before_vectors_are_there(library: Library, tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ from papers.library import Library
 from tests.fake_embedder import WordEmbedder
 
 library = Library.open(Path(sys.argv[1]), embedder=WordEmbedder())
-library.add([Path(sys.argv[2])], progress=lambda stage, done, total: print(stage, done, flush=True))
+library.add([Path(sys.argv[2])], progress=lambda step: print(step.name, step.done, flush=True))
 """
 
 
