@@ -47,9 +47,7 @@ def read(source: Source) -> Iterator[Record | Refusal]:
                     yield _record(element, f"{source.path} entry {number}")
                     feed.clear()  # what was read is not kept
             if since_entry > LINE_BYTES:
-                raise UnreadableError(
-                    f"entry {number + 1} is longer than {LINE_BYTES >> 20} MB, the limit for one paper"
-                )
+                raise UnreadableError(f"entry {number + 1} is longer than {LINE_BYTES >> 20} MB")
             if not data:
                 return
 
