@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 REVISION = "snowball-english-crc32"  # how words are told apart and counted; an index bears it
@@ -44,6 +45,13 @@ def telling_stems(query: str, limit: int) -> list[int]:
     words = _WORD.findall(query)
     telling = [word for word in words if word.lower() not in _STOP_WORDS] or words
     return list(dict.fromkeys(map(_stem, telling)))[:limit]
+
+
+def telling_pairs(query: str) -> list[tuple[int, int]]:
+    """The distinct neighbours among the words of a query of which neither is a stop word, stemmed."""
+    words = _WORD.findall(query)
+    near = ((one, other) for one, other in pairwise(words) if not {one.lower(), other.lower()} & _STOP_WORDS)
+    return list(dict.fromkeys((_stem(one), _stem(other)) for one, other in near))
 
 
 def snippet(text: str, wanted: Collection[int]) -> Snippet | None:

@@ -21,6 +21,7 @@ from notebook_store.database import Database
 from notebook_store.embed import Embedder
 from notebook_store.exact import ExactIndex
 from notebook_store.index import Match, VectorIndex, fuse
+from notebook_store.rerank import DEPTH, rerank
 from notebook_store.words import Snippet
 from papers import formats
 from papers.formats.sections import is_references
@@ -248,7 +249,7 @@ class Library:
         return self._index.query(self._embedder.embed([query])[0], k)
 
     def _ranked(self, query: str, n: int) -> list[Match]:
-        """Up to 2n passages by words and by meaning, best first.
+        """Up to 2n passages by words and by meaning, best first; the first of them are looked at once more.
 
         Scores of both are normalised and added: this beat reciprocal ranks on abstracts (docs/papers.md).
         """
@@ -257,7 +258,9 @@ class Library:
         rankings: list[Sequence[Match]] = [self._store.lexical.query(query, n)]
         if self._embedder is not None:
             rankings.append(self.nearest(query, n))
-        return fuse(rankings, 2 * n)
+        ranking = fuse(rankings, 2 * n)
+        chunks = self._store.chunks([match.id for match in ranking[:DEPTH]])
+        return rerank(query, ranking, {key: chunk.weighted_texts() for key, chunk in chunks.items()})
 
     # ------------------------------------------------------------------ looking
 

@@ -106,6 +106,11 @@ class StoredChunk:
     page: int | None  # 1-based
     section: str | None  # heading that it stands under
     text: str  # verbatim but for white space
+    keywords: str  # the paper's authors and keywords
+
+    def weighted_texts(self) -> Iterator[tuple[str, float]]:
+        """What it is found by, and how much a word there weighs."""
+        yield from zip((self.title, self.text, self.keywords), COLUMNS.values(), strict=True)
 
 
 def paper_of(chunk_id: str) -> str:
@@ -298,4 +303,5 @@ def _chunk(row: sqlite3.Row) -> StoredChunk:
         page=row["page"],
         section=row["section"],
         text=row["body"],
+        keywords=row["keywords"],
     )
