@@ -34,13 +34,15 @@ def rerank(query: str, ranking: Sequence[Match], texts: Texts) -> list[Match]:
     rarity = {pair: math.log1p((len(head) - spread[pair] + 0.5) / (spread[pair] + 0.5)) for pair in pairs}
     most = sum(rarity.values())
 
-    def scored(match: Match) -> Match:
-        found = counts.get(match.id, {})
-        shared = sum(rarity[pair] * count / (count + _SATURATION) for pair, count in found.items())
-        return Match(id=match.id, score=(match.score + WEIGHT * (shared / most if most else 0.0)) / (1.0 + WEIGHT))
+    def share(match: Match) -> float:
+        """Of all the pairs' worth, in [0, 1)."""
+        found = counts[match.id].items()
+        return sum(rarity[pair] * count / (count + _SATURATION) for pair, count in found) / most if most else 0.0
 
-    # Who was not looked at keeps its place: its fused score is below those of all who were.
-    return sorted(map(scored, head), key=lambda match: (-match.score, match.id)) + [scored(match) for match in tail]
+    looked_at = [Match(id=match.id, score=(match.score + WEIGHT * share(match)) / (1.0 + WEIGHT)) for match in head]
+    # The others keep their places: their fused scores are below those of all who were looked at.
+    others = [Match(id=match.id, score=match.score / (1.0 + WEIGHT)) for match in tail]
+    return sorted(looked_at, key=lambda match: (-match.score, match.id)) + others
 
 
 def _counts(texts: Iterable[tuple[str, float]], wanted: frozenset[tuple[int, int]]) -> dict[tuple[int, int], float]:
