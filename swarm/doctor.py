@@ -12,6 +12,8 @@ from pathlib import Path
 
 from notebook_store.errors import NotebookError
 from swarm.errors import InputError
+from swarm.executors.sky.cloud import CloudError
+from swarm.executors.sky.registry import Registry, tear_down
 from swarm.hardware import cuda_slots, usable_cores
 from swarm.home import Home, owner_pid
 from swarm.view import process_exists
@@ -41,7 +43,18 @@ class Finding:
 
 def examine(home: Path) -> list[Finding]:
     """Look at everything. Takes about a second; starts and changes nothing."""
-    return [_python(), _git(), _disk(home), _cores(), _gpus(), _sandbox(), _embedder(), _skypilot(), _home(home)]
+    return [
+        _python(),
+        _git(),
+        _disk(home),
+        _cores(),
+        _gpus(),
+        _sandbox(),
+        _embedder(),
+        _skypilot(),
+        *_clusters(home),
+        _home(home),
+    ]
 
 
 def _python() -> Finding:
@@ -106,12 +119,50 @@ def _embedder() -> Finding:
 
 
 def _skypilot() -> Finding:
+    from swarm.executors.sky.sdk import SkySdk, api_server_runs
+
     try:
-        found = f"skypilot {version('skypilot')} is installed; sessions run on this machine only"
-        return Finding(what="skypilot", state=State.OK, found=found)
+        found = f"skypilot {version('skypilot')}"
     except PackageNotFoundError:
         remedy = "pip install 'skypilot[kubernetes,slurm]==0.14.1'"
         return Finding(what="skypilot", state=State.LACK, found="not installed", remedy=remedy)
+    if not api_server_runs():
+        found += "; its API server does not run: `--executor sky` starts it, `sky check` shows where it may go"
+        return Finding(what="skypilot", state=State.OK, found=found)
+    try:
+        infras = SkySdk().infras()
+    except CloudError as error:
+        return Finding(what="skypilot", state=State.LACK, found=found, remedy=str(error))
+    if infras:
+        return Finding(what="skypilot", state=State.OK, found=f"{found}; clusters on {', '.join(infras)}")
+    remedy = "sessions run on this machine only; `sky check` says what each infrastructure needs"
+    return Finding(what="skypilot", state=State.LACK, found=f"{found}; no infrastructure is enabled", remedy=remedy)
+
+
+def _clusters(home: Path) -> list[Finding]:
+    """Clusters on the home's record; nothing where there are none."""
+    records = Registry(home.expanduser().resolve() / "clusters").all()
+    if not records:
+        return []
+    found = ", ".join(f"{record.cluster} of session {record.session}" for record in records)
+    owner = owner_pid(home / "owner.json")
+    if owner is not None and process_exists(owner):
+        return [Finding(what="clusters", state=State.OK, found=f"in use by process {owner}: {found}")]
+    remedy = "they may cost money: `swarm start` goes on with their session, `swarm doctor --fix` tears them down"
+    return [Finding(what="clusters", state=State.LACK, found=f"orphaned: {found}", remedy=remedy)]
+
+
+def tear_down_orphans(home: Path) -> list[str]:
+    """Tear down the clusters that dead sessions of the home left; their names. Raises HomeBusy, CloudError."""
+    from swarm.executors.sky.sdk import SkySdk
+
+    place = Home(home, create=False)
+    registry = Registry(place.clusters)
+    with place.owned():
+        names = [record.cluster for record in registry.all()]
+        for name in names:
+            tear_down(SkySdk(), registry, name)
+    return names
 
 
 def _home(home: Path) -> Finding:

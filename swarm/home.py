@@ -20,6 +20,7 @@ class Home:
     HOME/leases.db             slots, leases, queue
     HOME/notebook/             the shared notebook
     HOME/papers/               the library
+    HOME/clusters/             clusters that were started and are not known to be gone
     HOME/sessions/NAME/        repo.git, trials/
     """
 
@@ -57,6 +58,10 @@ class Home:
     @property
     def papers(self) -> Path:
         return self.root / "papers"
+
+    @property
+    def clusters(self) -> Path:
+        return self.root / "clusters"
 
     def session(self, name: str) -> Path:
         return self.root / "sessions" / name

@@ -15,7 +15,7 @@ from swarm.research import promotion
 from swarm.research.experiment import Experiment, Move, Proposal, Review, ReviewVerdict, Status, Trial
 from swarm.research.knobs import read_knobs, set_knobs
 from swarm.research.ledger import Kind
-from swarm.research.promotion import Noise, Screening, Validation
+from swarm.research.promotion import Screening, Validation
 from swarm.research.rulings import Ruling
 from swarm.research.state import seeds
 from swarm.scribe import Scribe
@@ -74,22 +74,19 @@ class Lifecycle:
     async def admit(self, proposal: Proposal) -> Experiment:
         """File a proposal as an experiment and have it reviewed; APPROVED or REJECTED afterwards."""
         async with self._admitting:
-            if proposal.origin in self._state.origins:  # filed by a run that died before it could say so
-                return self._state.experiments[self._state.origins[proposal.origin]]
             name = f"{self._state.session}-e{len(self._state.experiments):03d}"
             commit = await asyncio.to_thread(
                 self._lab.lineage.commit, name, proposal.source, proposal.hypothesis, parent=proposal.parent
             )
             await self._record_proposal(name, proposal, commit, Status.PROPOSED)
-        experiment = self._state.experiments[name]
-        diff = await asyncio.to_thread(self._lab.lineage.diff, proposal.parent, commit)
-        await self._lab.scribe.hypothesis(experiment, diff)
-        return await self.settle(experiment, proposal)
+        return await self.settle(self._state.experiments[name], proposal)
 
     async def settle(self, experiment: Experiment, proposal: Proposal | None = None) -> Experiment:
         """Review a PROPOSED experiment: the duplicate check first, the reviewer next."""
         if proposal is None:
             proposal = await self._proposal_again(experiment)
+        diff = await asyncio.to_thread(self._lab.lineage.diff, proposal.parent, experiment.candidate)
+        await self._lab.scribe.hypothesis(experiment, diff)
         twin = await self._claim(proposal.source, experiment.id)
         if twin is not None:
             review = Review(
@@ -97,12 +94,9 @@ class Lifecycle:
             )
         else:
             review = await self._lab.review(experiment, proposal)
-        if review.thought:
-            judged = {"verdict": review.verdict, "sampled": review.sampled}
-            await self._lab.journal.record(Kind.REVIEWED, experiment.id, judged, experiment=experiment.id)
-        await self._lab.scribe.review(experiment, review, author=review.author)
+        await self._lab.scribe.review(experiment, review, author="reviewer")
         yes = Move.HOLD if self._lab.settings.approve else Move.APPROVE
-        move = yes if review.verdict is ReviewVerdict.APPROVED or review.sampled else Move.REJECT
+        move = yes if review.verdict is ReviewVerdict.APPROVED else Move.REJECT
         return await self._lab.journal.move(experiment, move, reasons=review.reasons)
 
     async def rule(self, ruling: Ruling) -> bool:
@@ -122,8 +116,7 @@ class Lifecycle:
     async def screen(self, name: str) -> None:
         """Run an approved experiment on the screening tier until it is promoted or out."""
         while (experiment := self._state.experiments[name]).status in (Status.APPROVED, Status.SCREENING):
-            looks = len(experiment.completed("screen"))
-            seed = seeds(self._lab.settings.seed, "screen", looks + 1)[looks]
+            seed = seeds(self._lab.settings.seed, "screen", experiment.retests + 1)[-1]
             trial = await self._lab.trials.run(
                 experiment,
                 "screen",
@@ -261,6 +254,7 @@ class Lifecycle:
             "against": self._state.incumbent.id,
             "alpha": alpha,
             "noise_sd": noise.sd,
+            "noise_df": noise.df,
             "test": test,
         }
         over = f"{self._lab.task.metric} over {self._state.incumbent.id}"
@@ -269,7 +263,6 @@ class Lifecycle:
         moved = await self._over(experiment, move, (told,), numbers)
         if move is Move.CONFIRM:
             await asyncio.to_thread(self._lab.lineage.set_best, moved.candidate)
-        await self._lab.scribe.decision(moved, gain, _rule(noise, alpha, test))
         return True
 
     # ---- when the incumbent moves ---------------------------------------------------------------------------
@@ -326,7 +319,7 @@ class Lifecycle:
 
     # ---- the closing examination ----------------------------------------------------------------------------
 
-    async def examine(self, pairs: int, *, entry: str) -> None:
+    async def examine(self, pairs: int) -> None:
         """Run incumbent and baseline once more, on fresh seeds and the hidden shard: nothing was chosen by these."""
         chosen = seeds(self._lab.settings.seed, "closing", pairs)
         incumbent = self._state.incumbent
@@ -337,7 +330,7 @@ class Lifecycle:
                 for experiment in (incumbent, self._state.baseline)
             )
         )
-        await self._lab.scribe.examination(entry, incumbent, list(zip(trials[::2], trials[1::2], strict=True)))
+        await self._lab.scribe.examination(incumbent, list(zip(trials[::2], trials[1::2], strict=True)))
 
     # ---- small steps ----------------------------------------------------------------------------------------
 
@@ -354,8 +347,7 @@ class Lifecycle:
         numbers: dict[str, object] | None = None,
     ) -> Experiment:
         moved = await self._lab.journal.move(experiment, move, reasons=reasons, verdict=numbers)
-        await self._lab.scribe.result(moved)
-        await self._lab.scribe.borne_out(moved)
+        await self._lab.scribe.ending(moved)
         return moved
 
     async def _claim(self, source: str, holder: str) -> str | None:
@@ -376,7 +368,6 @@ class Lifecycle:
             "expected_gain": proposal.expected_gain,
             "citations": proposal.citations,
             "wave": proposal.wave,
-            "origin": proposal.origin,
         }
         await self._lab.journal.record(Kind.PROPOSED, name, data, experiment=name)
 
@@ -407,10 +398,3 @@ def _tree(task: Task) -> dict[str, str]:
         if path.is_file():
             files[name] = path.read_text(encoding="utf-8")
     return files
-
-
-def _rule(noise: Noise, alpha: float, test: int) -> str:
-    return (
-        f"Rule: Student's t at level {alpha:.4g}, this session's validation number {test} under LORD++, "
-        f"shared among the looks; noise sd {noise.sd:.4f} with {noise.df} degrees of freedom."
-    )

@@ -35,10 +35,8 @@ class Pace:
         limits = self._lab.settings.limits
         if limits.gpu_hours is None and limits.dollars is None:
             return
-        models = self._state.spending().dollars
         use = await self._desk.call(self._desk.manager.lease_seconds, session=self._state.session)
-        leased = Spent.from_use(use, seconds=0.0, experiments=self._state.begun())
-        self._spent = replace(leased, dollars=leased.dollars + models)
+        self._spent = Spent.from_use(use, seconds=0.0, experiments=self._state.begun())
 
     @property
     def budget(self) -> Budget:

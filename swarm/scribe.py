@@ -14,14 +14,8 @@ from notebook_store.notebook import Notebook
 from swarm.errors import SwarmError
 from swarm.ports import Clock
 from swarm.research.experiment import Experiment, Json, Review, Status, Trial
-from swarm.research.promotion import Gain
 from trainer.contract import Task
 
-_BORNE_OUT = {
-    Status.CONFIRMED: "the hypothesis was borne out",
-    Status.REFUTED: "the hypothesis was refuted on the validation tier",
-    Status.PRUNED: "the hypothesis was not borne out at screening",
-}
 PROGRAM = "program.md"  # author of what the task's people ask there
 KEPT = {Status.CONFIRMED: "keep", Status.BASELINE: "keep", Status.CRASHED: "crash"}
 
@@ -94,39 +88,16 @@ class Scribe:
 
     async def review(self, experiment: Experiment, review: Review, *, author: str, page: str = "review") -> None:
         """The page of a review; ``page`` tells a person's from the reviewer's."""
-        sampled = (
-            "\n- it runs all the same: a sample of what is turned down measures the reviewer" if review.sampled else ""
-        )
         near = "".join(f"\n- near: {name}" for name in review.near)
         await self.write(
             f"{experiment.id}-{page}",
             Kind.REVIEW,
             f"{review.verdict}: {experiment.hypothesis.splitlines()[0][:120]}",
-            "\n".join(f"- {reason}" for reason in review.reasons) + sampled + near,
+            "\n".join(f"- {reason}" for reason in review.reasons) + near,
             author=author,
             experiment=experiment,
             links=[Link(kind=Relation.DERIVED_FROM, target=f"{experiment.id}-hypothesis")],
-            data={"verdict": review.verdict, "sampled": review.sampled},
-        )
-
-    async def borne_out(self, experiment: Experiment) -> None:
-        """What the reviewer says of the hypothesis once the experiment is over: the numbers decide, no opinion."""
-        word = _BORNE_OUT.get(experiment.status)
-        if word is None:
-            return
-        expected, found = experiment.expected_gain, experiment.verdict.get("gain")
-        numbers = "" if found is None else f" Measured gain {found:+.4f} {self.task.metric}"
-        if numbers and expected is not None:
-            numbers += f", expected {expected:+.4f}"
-        await self.write(
-            f"{experiment.id}-afterthought-{experiment.moves}",
-            Kind.REVIEW,
-            f"{word}: {experiment.hypothesis.splitlines()[0][:120]}",
-            f"{word}.{numbers}",
-            author="reviewer",
-            experiment=experiment,
-            links=[Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis")],
-            data={"borne_out": word, "expected_gain": expected, "gain": found},
+            data={"verdict": review.verdict},
         )
 
     async def result(self, experiment: Experiment) -> None:
@@ -172,20 +143,28 @@ class Scribe:
             },
         )
 
-    async def decision(self, experiment: Experiment, gain: Gain, rule: str) -> None:
-        """The page of a validation that decided."""
-        low, high = gain.interval()
-        word = "CONFIRMED" if experiment.status is Status.CONFIRMED else "REFUTED"
+    async def ending(self, experiment: Experiment) -> None:
+        """The pages of an experiment that is over: what came out and, where a validation decided, by which rule."""
+        await self.result(experiment)
+        if experiment.status in (Status.CONFIRMED, Status.REFUTED):
+            await self._decision(experiment)
+
+    async def _decision(self, experiment: Experiment) -> None:
+        said = experiment.verdict
+        low, high = said["ci95"]
+        gain = f"{said['gain']:+.4f} {self.task.metric}"
         await self.write(
             f"{experiment.id}-decision",
             Kind.DECISION,
-            f"{word}: {gain.mean:+.4f} {self.task.metric} [{low:+.4f}, {high:+.4f}] — {experiment.hypothesis[:100]}",
-            f"{experiment.hypothesis}\n\nMeasured gain {gain.mean:+.4f} {self.task.metric} over the incumbent "
-            f"(95% interval {low:+.4f} to {high:+.4f}, {gain.n} paired seeds on one accelerator type). {rule}",
+            f"{experiment.status}: {gain} [{low:+.4f}, {high:+.4f}] — {experiment.hypothesis[:100]}",
+            f"{experiment.hypothesis}\n\nMeasured gain {gain} over {said['against']} (95% interval {low:+.4f} to "
+            f"{high:+.4f}, {said['n']} paired seeds on one accelerator type). Rule: Student's t at level "
+            f"{said['alpha']:.4g}, this session's validation number {said['test']} under LORD++, shared among the "
+            f"looks; noise sd {said['noise_sd']:.4f} with {said['noise_df']} degrees of freedom.",
             author="referee",
             experiment=experiment,
             links=[Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis")],
-            data={"gain": gain.mean, "ci95": [low, high], "n": gain.n, "outcome": word},
+            data={"gain": said["gain"], "ci95": [low, high], "n": said["n"], "outcome": experiment.status},
         )
 
     async def program(self) -> None:
@@ -226,7 +205,7 @@ class Scribe:
             )
         )
 
-    async def examination(self, entry_id: str, incumbent: Experiment, pairs: Sequence[tuple[Trial, Trial]]) -> None:
+    async def examination(self, incumbent: Experiment, pairs: Sequence[tuple[Trial, Trial]]) -> None:
         """The page of the closing examination: (incumbent, baseline) trials on fresh seeds."""
         lines = [
             f"seed {ours.seed}: {_shown(ours.value)} against {_shown(base.value)}; "
@@ -234,7 +213,7 @@ class Scribe:
             for ours, base in pairs
         ]
         await self.write(
-            entry_id,
+            f"{incumbent.id}-examination",
             Kind.NOTE,
             f"closing examination of {incumbent.id}: {lines[0]}",
             "Incumbent and baseline on seeds by which nothing was chosen, and on text nobody was scored on:\n\n"

@@ -20,6 +20,7 @@ from swarm.trials import Draining
 
 TICK_SECONDS = 0.5  # how often wishes, limits and pulses are looked after when nothing else happens
 HEARTBEAT_SECONDS = 10.0  # of the session's clock, a fraction of a lease's time to live
+LATELY = 1000  # events of the home within which those lie whose pages were still being written at a death
 OPEN = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING, Status.PROMOTED, Status.VALIDATING)
 UNSCREENED = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING)
 
@@ -37,14 +38,6 @@ class Specialists(Protocol):
 
     async def analyse(self, report: WaveReport) -> str:
         """Find out what a wave shows; the notebook id of the finding."""
-        ...
-
-    async def reflect(self, report: WaveReport) -> None:
-        """Think about an analysed wave, where there is a model to think with."""
-        ...
-
-    def hush(self) -> None:
-        """Give up the thoughts that are under way: the session ends."""
         ...
 
     async def close(self) -> None:
@@ -148,7 +141,6 @@ class Session:
         self.phase = "draining"
         self._crew.say(f"draining: {reason}")
         self._lab.trials.gate.closed.set()
-        self._crew.specialists.hush()
         await self._all_done()
         if self._stopping is None and self.pace.exam_seconds() > 0:
             self.phase = "closing examination"
@@ -157,7 +149,7 @@ class Session:
             self._lab.trials.gate.closed.clear()
             self._do(
                 "examination",
-                self._lifecycle.examine(EXAM_PAIRS, entry=f"{self._state.session}-examination-{self._run}"),
+                self._lifecycle.examine(EXAM_PAIRS),
             )
             await self._all_done()
         if self._stopping is None:
@@ -202,10 +194,19 @@ class Session:
             if lease not in running:
                 await self._crew.desk.reclaim(lease.token)  # nothing was started under it
         if self._run > 1:
+            for experiment in await asyncio.to_thread(self._lately_over):
+                await self._lab.scribe.ending(experiment)
             self._crew.say(
                 f"resumed: {len(self._state.experiments)} experiments on record, {len(running)} trials re-attached, "
                 f"{len(held) - len(running)} leases given back"
             )
+
+    def _lately_over(self) -> list[Experiment]:
+        """Experiments that ended in the last events on record: a death may have kept their pages from the notebook."""
+        events = self._journal.ledger.events(self._state.session, after=self._state.seq - LATELY)
+        moved = dict.fromkeys(event.experiment for event in events if event.kind is Kind.MOVED)
+        experiments = [self._state.experiments[name] for name in moved if name is not None]
+        return [experiment for experiment in experiments if experiment.is_final and experiment.trials]
 
     def _screen_approved(self) -> None:
         for experiment in self._state.of_status(Status.APPROVED, Status.SCREENING):
@@ -250,9 +251,10 @@ class Session:
         if not proposals:
             self._asked_at = self._state.seq
             return
-        waves = {proposal.wave: proposal for proposal in reversed(proposals) if proposal.wave is not None}
-        for name, first in waves.items():
-            await self._journal.record(Kind.WAVE_OPENED, name, {"design": first.design, "parent": first.parent})
+        designed = [proposal.design for proposal in proposals if proposal.wave == wave]
+        if wave is not None and designed:
+            design = {"design": designed[0], "parent": brief.parent}
+            await self._journal.record(Kind.WAVE_OPENED, wave, design)
         for proposal in proposals[:wanted]:
             experiment = await self._lifecycle.admit(proposal)
             if experiment.status is Status.REJECTED:
@@ -271,7 +273,6 @@ class Session:
             ranges=derive_ranges(knobs, self._lab.task.ranges),
             observations=await self._lab.observer.observations(),
             taken=await self._lab.observer.unscreened(),
-            parts=await self._lab.observer.parts(),
             noise=self._lab.observer.screening_noise(),
             wanted=wanted,
             wave=wave,
@@ -289,31 +290,23 @@ class Session:
         for wave in self._state.waves.values():
             if wave.entry is None and wave.name not in screening and "proposer" not in self._busy:
                 self._do(f"analyse {wave.name}", self._analyse(wave.name))
-            elif wave.entry is not None and not wave.reflected:
-                self._do(f"reflect on {wave.name}", self._reflect(wave.name))
 
     async def _analyse(self, name: str) -> None:
-        if self._lab.observer.screening_noise() is None:
-            return  # the noise floor is still being measured
-        entry = await self._crew.specialists.analyse(await self._report(name))
-        await self._journal.record(Kind.WAVE_ANALYSED, name, {"entry": entry})
-
-    async def _reflect(self, name: str) -> None:
-        await self._crew.specialists.reflect(await self._report(name))
-        if self.phase not in ("draining", "closing examination"):  # hushed thoughts are thought when it goes on
-            await self._journal.record(Kind.WAVE_REFLECTED, name, {})
-
-    async def _report(self, name: str) -> WaveReport:
         wave = self._state.waves[name]
-        return WaveReport(
+        noise = self._lab.observer.screening_noise()
+        if noise is None:
+            return  # the noise floor is still being measured
+        report = WaveReport(
             session=self._state.session,
             task=self._lab.task,
             wave=name,
             design=wave.design,
             baseline=await self._lab.observer.knobs(wave.parent),
             observations=await self._lab.observer.observations(),
-            noise=self._lab.observer.screening_noise(),
+            noise=noise,
         )
+        entry = await self._crew.specialists.analyse(report)
+        await self._journal.record(Kind.WAVE_ANALYSED, name, {"entry": entry})
 
     def _validate_promoted(self) -> None:
         """Validate the most promising first, as many at once as there are slots for; waves are awaited whole, but

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from swarm.leases.lease import SlotUse
@@ -27,6 +28,7 @@ class Vitals:
     pulses: Mapping[int, float] = field(default_factory=dict)  # run -> unix seconds of its last sign of life
     process_alive: bool = False  # whether the process of the newest run exists
     phase: str = ""  # what that process said it was doing
+    booted_at: float = 0.0  # unix seconds: when the machine started
     promoted: int = 0  # experiments that ever were PROMOTED
     use: Sequence[SlotUse] = ()  # what the session's leases took of each slot
     busy_seconds: float = 0.0  # slot-seconds under lease within ``measured_spans``
@@ -40,6 +42,7 @@ def status_of(state: SessionState, vitals: Vitals) -> Json:
     shown: Json = {
         "session": state.session,
         "state": word,
+        "reason": reason_of(state, vitals),
         "task": state.opened.get("task"),
         "elapsed_seconds": state.elapsed(vitals.pulses),
         "counts": _counts(state, vitals.promoted, live=word in LIVE),
@@ -47,10 +50,8 @@ def status_of(state: SessionState, vitals: Vitals) -> Json:
         "incumbent": _incumbent(state, minimize=minimize),
         "noise": noise_floors(state),
         "gpu_hours": sum(slot.seconds for slot in vitals.use) / 3600,
-        "dollars": sum(slot.dollars for slot in vitals.use) + state.spending().dollars,
-        "tokens": state.spending().tokens,
-        "models": _models(state),
-        "reviewer": _reviewer(state),
+        "dollars": sum(slot.dollars for slot in vitals.use),
+        "tokens": 0,  # no specialist uses a model
         "occupancy": _occupancy(state, vitals),
     }
     if state.ended is not None:
@@ -67,6 +68,23 @@ def word_of(state: SessionState, vitals: Vitals) -> str:
     if not vitals.process_alive or vitals.now - last_sign > SILENT_SECONDS:
         return "died"
     return {"paused": "paused", "draining": "draining", "closing examination": "draining"}.get(vitals.phase, "running")
+
+
+def reason_of(state: SessionState, vitals: Vitals) -> str | None:
+    """Why a session does not run: what its process said, or what can be told of a death; None while it runs."""
+    word = word_of(state, vitals)
+    run = state.runs.get(len(state.runs))
+    if word in LIVE or run is None:
+        return None
+    if word != "died":
+        return run.reason
+    last_sign = max(run.started_at, vitals.pulses.get(run.number, run.started_at))
+    when = f"last sign of life {datetime.fromtimestamp(last_sign).astimezone():%Y-%m-%d %H:%M:%S}"
+    if vitals.booted_at > last_sign:
+        return f"the machine was restarted under it; {when}"
+    if vitals.process_alive:
+        return f"process {run.pid} is there but says nothing: it hangs, or was suspended; {when}"
+    return f"process {run.pid} was killed, or ran out of memory: it left no word; {when}"
 
 
 def measured_spans(state: SessionState, vitals: Vitals) -> list[tuple[float, float]]:
@@ -143,41 +161,6 @@ def _counts(state: SessionState, promoted: int, *, live: bool) -> dict[str, int]
         "confirmed": state.count(Status.CONFIRMED),
         "refuted": state.count(Status.REFUTED),
         "crashed": state.count(Status.CRASHED),
-    }
-
-
-def _models(state: SessionState) -> Json:
-    """Author -> what it asked and spent, and the last thing a person was told of it."""
-    return {
-        author: {
-            "calls": spent.calls,
-            "tokens": spent.tokens,
-            "estimated": spent.estimated,
-            "dollars": spent.dollars,
-            "told": state.told.get(author),
-        }
-        for author in sorted({*state.spent, *state.told})
-        for spent in [state.spending(author)]
-    }
-
-
-def _reviewer(state: SessionState) -> Json | None:
-    """How far the reviewer that thinks can be trusted: of what it turned down and was run all the same, the share
-    that indeed proved no gain. None before it judged anything.
-    """
-    if not state.reviews:
-        return None
-    turned_down = [name for name, review in state.reviews.items() if review.verdict != "APPROVED"]
-    sampled = [state.experiments[name] for name in turned_down if state.reviews[name].sampled]
-    over = [experiment for experiment in sampled if experiment.is_final]
-    right = sum(experiment.status is not Status.CONFIRMED for experiment in over)
-    return {
-        "judged": len(state.reviews),
-        "turned_down": len(turned_down),
-        "sampled": len(sampled),
-        "over": len(over),
-        "right": right,
-        "precision": right / len(over) if over else None,
     }
 
 

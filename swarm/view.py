@@ -14,7 +14,6 @@ from notebook_store.notebook import Notebook
 from swarm.config import Limits, Settings
 from swarm.errors import InputError
 from swarm.home import Home
-from swarm.influence import Influence, influence
 from swarm.leases.budget import Budget, Left, Spent
 from swarm.leases.lease import SlotState, Waiting
 from swarm.leases.manager import LeaseManager
@@ -121,6 +120,7 @@ class View:
             pulses=self._ledger.pulses(state.session),
             process_alive=run is not None and process_exists(run.pid),
             phase=self.phase(),
+            booted_at=booted_at(),
             promoted=len(self._promoted),
             use=self._leases.lease_seconds(session=state.session),
         )
@@ -180,11 +180,6 @@ class View:
         except UnknownEntry:
             return None
 
-    def influence(self, experiment: str) -> Influence:
-        """What an experiment goes back to, and what came out of it."""
-        notebook = self._opened_notebook()
-        return Influence(nodes={}, edges=()) if notebook is None else influence(notebook, experiment)
-
     def _opened_notebook(self) -> Notebook | None:
         if self._notebook is None:
             try:
@@ -205,6 +200,13 @@ def find_session(ledger: Ledger, name: str | None, root: Path) -> str:
         shown = ", ".join(known[-10:])
         raise InputError(f"no session '{name}' in {root}; there are: {shown}")
     return name
+
+
+def booted_at() -> float:
+    """When this machine started, unix seconds."""
+    import psutil
+
+    return float(psutil.boot_time())
 
 
 def process_exists(pid: int) -> bool:

@@ -17,12 +17,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from trainer import parcel
 from trainer.task import (
     Budget,
     BudgetKind,
@@ -62,6 +64,7 @@ __all__ = [
     "find_task",
     "harness_alive",
     "load_task",
+    "parcel",
     "prepare_argv",
     "read_curve",
     "read_result",
@@ -237,7 +240,7 @@ def _boot_id() -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` so that a reader sees the old file or the whole new one, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     with temporary.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -41,7 +41,6 @@ class ReviewContext:
     ranges: Mapping[str, Range]  # where the task allows each constant
     observations: Sequence[Observation] = ()  # all trials of the session, of one accelerator type
     memory_mb: float | None = None  # MiB a trial may use on the slots it can get; None: no limit
-    noise: float | None = None  # sd of one screening score, metric units
     duplicate: str | None = None  # experiment that holds the claim on this candidate; None: it is new
 
 

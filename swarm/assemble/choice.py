@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from swarm.config import Limits, Settings, load_settings
 from swarm.errors import InputError
@@ -21,8 +22,8 @@ class StartRequest:
     config: Path | None = None  # swarm.toml; None: what the session was opened with, else the defaults
     limits: Mapping[str, float | None] | None = None  # fields of Limits from the command line; None: not given
     seed: int | None = None  # None: as configured
-    proposers: tuple[str, ...] = ()  # who proposes; empty: as configured
     approve: bool = False  # hold what the reviewer approves for a person; False: as configured
+    executor: Literal["local", "sky"] | None = None  # None: as configured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +68,14 @@ def _resumed(state: SessionState, request: StartRequest) -> Choice:
             f"session {state.session} works on task '{task.name}', not '{request.task}'; leave the task out, "
             "or choose another --session"
         )
-    settings = (
-        load_settings(request.config) if request.config else Settings.model_validate_json(state.opened["settings"])
-    )
-    return Choice(name=state.session, task=task, settings=_overridden(settings, request))
+    opened = Settings.model_validate_json(state.opened["settings"])
+    settings = _overridden(load_settings(request.config) if request.config else opened, request)
+    if settings.executor != opened.executor:
+        raise InputError(
+            f"session {state.session} has executor '{opened.executor}', and its scores were measured there; "
+            "leave --executor out, or choose another --session"
+        )
+    return Choice(name=state.session, task=task, settings=settings)
 
 
 def _overridden(settings: Settings, request: StartRequest) -> Settings:
@@ -78,8 +83,9 @@ def _overridden(settings: Settings, request: StartRequest) -> Settings:
     limits = Limits.model_validate({**settings.limits.model_dump(), **given})
     seed = settings.seed if request.seed is None else request.seed
     approve = settings.approve or request.approve
-    proposers = request.proposers or settings.proposers
-    return settings.model_copy(update={"limits": limits, "seed": seed, "approve": approve, "proposers": proposers})
+    executor = request.executor or settings.executor
+    changed = {"limits": limits, "seed": seed, "approve": approve, "executor": executor}
+    return settings.model_copy(update=changed)
 
 
 def _plain(name: str) -> str:

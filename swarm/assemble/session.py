@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,20 +11,15 @@ from notebook_store.notebook import Notebook
 from papers.library import Library
 from swarm.agents.analyst import Analyst
 from swarm.agents.asked import AskedProposer
-from swarm.agents.kept import KeptReplies
 from swarm.agents.kernel import JupyterKernel
 from swarm.agents.optimizer import OptimizerProposer
 from swarm.agents.reader import LiteratureReader
 from swarm.agents.reviewer import RuleReviewer
 from swarm.assemble.choice import Choice, StartRequest, choose
-from swarm.assemble.minds import Minds, books_of, teller
-from swarm.assemble.stores import data_folder, owned_library, owned_notebook
+from swarm.assemble.stores import owned_library, owned_notebook
 from swarm.assemble.team import Team
-from swarm.assemble.thinkers import Studio, portfolio_of, thinkers_of
-from swarm.executors.local import LocalExecutor
-from swarm.hardware import local_slots
+from swarm.assemble.workplace import opened_workplace
 from swarm.home import Home
-from swarm.journal import Journal
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.manager import LeaseManager
 from swarm.observer import Observer
@@ -48,7 +43,6 @@ class Premises:
     slots: Sequence[Slot]
     notebook: Notebook
     library: Library
-    minds: Minds
 
 
 @asynccontextmanager
@@ -57,36 +51,27 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
 
     Raises InputError, TaskError, HomeBusy, and what the notebook and the library raise when they cannot be opened.
     """
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         stack.enter_context(home.owned())
         ledger = stack.enter_context(closing(Ledger(home.ledger)))
         choice = choose(ledger, request)
-        slots = local_slots(choice.settings.slots, choice.task)
-        manager = stack.enter_context(closing(LeaseManager(home.leases, SystemClock())))
-        manager.register(slots, tiers_of(choice.settings))
-        say(f"session {choice.name}: task {choice.task.name} on {_described(slots)}")
-        await _end_orphans(home, manager, choice.name)
-        folder = home.session(choice.name)
-        executor = stack.enter_context(closing(LocalExecutor(folder / "trials", data_folder())))
-        await executor.prepare(choice.task, say)
+        desk = LeaseDesk(stack.enter_context(closing(LeaseManager(home.leases, SystemClock()))))
+        stack.push_async_callback(desk.close)
+        say(f"session {choice.name}: task {choice.task.name}")
+        place = await stack.enter_async_context(opened_workplace(home, choice, desk, tiers_of(choice.settings), say))
+        say(f"it runs on {_described(place.slots)}")
         notebook = stack.enter_context(await asyncio.to_thread(owned_notebook, home))
         library = stack.enter_context(await asyncio.to_thread(owned_library, home))
-        desk = LeaseDesk(manager)
         premises = Premises(
-            folder=folder,
+            folder=home.session(choice.name),
             ledger=ledger,
             desk=desk,
-            executor=executor,
-            slots=slots,
+            executor=place.executor,
+            slots=place.slots,
             notebook=notebook,
             library=library,
-            minds=await Minds.opened(choice.settings, KeptReplies(folder / "thoughts.db"), SystemClock(), say),
         )
-        try:
-            yield await asyncio.to_thread(_session, choice, premises, say)
-        finally:
-            await premises.minds.close()
-            await desk.close()
+        yield await asyncio.to_thread(_session, choice, premises, say)
 
 
 def _session(choice: Choice, premises: Premises, say: Say) -> Session:
@@ -95,27 +80,10 @@ def _session(choice: Choice, premises: Premises, say: Say) -> Session:
     limits = [mb for mb in (task.memory_mb, *(slot.memory_mb for slot in premises.slots)) if mb is not None]
     kernel = JupyterKernel(premises.folder / "kernel")
 
-    def team(observer: Observer, journal: Journal) -> Team:
-        tell = teller(journal)
-        studio = Studio(
-            minds=premises.minds,
-            books=books_of(journal, premises.minds.kept, choice.settings.models),
-            settings=choice.settings,
-            session=choice.name,
-            task=task,
-            notebook=notebook,
-            library=premises.library,
-            kernel=kernel,
-            lineage=lineage,
-            folder=premises.folder,
-            clock=clock,
-            tell=tell,
-        )
+    def team(observer: Observer) -> Team:
         return Team(
             asked=AskedProposer(notebook),
-            proposer=portfolio_of(studio, OptimizerProposer(notebook, wave_size=choice.settings.waves.size)),
-            thinkers=thinkers_of(studio),
-            tell=tell,
+            proposer=OptimizerProposer(notebook, wave_size=choice.settings.waves.size),
             reviewer=RuleReviewer(notebook),
             reader=LiteratureReader(notebook, premises.library, session=choice.name, task=task, clock=clock),
             library=premises.library,
@@ -148,11 +116,3 @@ def _session(choice: Choice, premises: Premises, say: Say) -> Session:
 def _described(slots: Sequence[Slot]) -> str:
     counts = Counter(slot.accelerator for slot in slots)
     return ", ".join(f"{count} × {name}" for name, count in counts.items())
-
-
-async def _end_orphans(home: Home, manager: LeaseManager, session: str) -> None:
-    """End what other sessions of the home left running when they died, and take their slots back."""
-    for lease in manager.live():
-        if lease.session != session:
-            await LocalExecutor(home.session(lease.session) / "trials", data_folder()).cancel(lease.request_id)
-            manager.reclaim(lease.token)

@@ -17,7 +17,6 @@ from swarm.bench.candidates import MemoryCandidates
 from swarm.config import Settings
 from swarm.executors.simulated import SimulatedExecutor, World
 from swarm.executors.virtual_time import VirtualClock
-from swarm.journal import Journal
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.manager import LeaseManager
 from swarm.observer import Observer
@@ -83,7 +82,7 @@ def simulated(scenario: Scenario, folder: Path) -> Iterator[Simulation]:
     ):
         manager.register(scenario.slots, tiers_of(scenario.settings))
 
-        def team(observer: Observer, _: Journal) -> Team:
+        def team(observer: Observer) -> Team:
             return scenario.team(
                 Stage(
                     task=scenario.task,

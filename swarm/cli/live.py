@@ -1,7 +1,7 @@
 """start and watch: a session as it happens."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,11 +24,11 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
         float | None, typer.Option("--gpu-hours", metavar="G", help="End after so many slot-hours.")
     ] = None,
     dollars: Annotated[float | None, typer.Option("--dollars", metavar="D", help="End when so much is spent.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="All randomness follows from it.")] = None,
-    proposer: Annotated[
-        list[str] | None,
-        typer.Option("--proposer", metavar="P", help="Who proposes: optimizer, llm, hybrid, command; may be repeated."),
+    executor: Annotated[
+        Literal["local", "sky"] | None,
+        typer.Option("--executor", help="Where trials run: this machine, or clusters that SkyPilot starts."),
     ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="All randomness follows from it.")] = None,
     approve: Annotated[
         bool, typer.Option("--approve", help="Run only what you say yes to with `swarm approve`.")
     ] = False,
@@ -55,13 +55,7 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
     if task is not None:
         find_task(task)  # before a home is made for a misspelt name
     request = StartRequest(
-        task=task,
-        session=session,
-        config=config,
-        limits=limits,
-        seed=seed,
-        approve=approve,
-        proposers=tuple(proposer or ()),
+        task=task, session=session, config=config, limits=limits, seed=seed, approve=approve, executor=executor
     )
     asyncio.run(run_session(Home(home, create=True), request, plain=plain))
 

@@ -1,6 +1,8 @@
 """doctor: what this machine can do."""
 
+import sys
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -8,13 +10,21 @@ from swarm.cli.options import HOME, AsJson, InHome
 from swarm.cli.output import print_json
 
 
-def doctor(as_json: AsJson = False, home: InHome = HOME) -> None:
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="First tear down the clusters that dead sessions of this home left.")
+    ] = False,
+    as_json: AsJson = False,
+    home: InHome = HOME,
+) -> None:
     """Say what this machine can do, and what would help.
 
     Exit 1 when a session cannot run here.
     """
-    from swarm.doctor import examine
+    from swarm.doctor import examine, tear_down_orphans
 
+    for name in tear_down_orphans(home) if fix else ():
+        print(f"{name} is torn down", file=sys.stderr)
     findings = examine(home)
     if as_json:
         print_json([asdict(finding) for finding in findings])

@@ -9,7 +9,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import select
 import shutil
 import signal
@@ -17,14 +16,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.errors import DiskFull, InputError
+from swarm.errors import InputError
+from swarm.executors.folders import disk_full, disk_full_said, trial_folder
 from swarm.ports import TrialOrder
 from trainer import contract
 from trainer.contract import Outcome, Task, TrialResult, TrialSpec, Trust, WarmWorker
@@ -32,7 +32,6 @@ from trainer.contract import Outcome, Task, TrialResult, TrialSpec, Trust, WarmW
 if TYPE_CHECKING:
     import psutil
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)  # in the name of a variable
 CANDIDATE = "candidate.py"  # the candidate's file in a trial's folder
 _POLL_SECONDS = 0.2  # real time between two looks at a trial that another process started
 _START_SECONDS = 30.0  # a harness that has not noted its pid by then never started
@@ -89,32 +88,32 @@ class LocalExecutor:
                 os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if os.strerror(errno.ENOSPC) in line:
-            raise _disk_full(self._data_root)
+            raise disk_full(self._data_root)
         if code != 0:
             raise InputError(line or f"preparing task '{task.name}' ended with exit status {code}")
 
     async def submit(self, order: TrialOrder) -> None:
         """Start the trial, unless its folder is there. Raises DiskFull."""
-        folder = self._folder(order.trial_id)
-        with _disk_full_said(self._root):
+        folder = trial_folder(self._root, order.trial_id)
+        with disk_full_said(self._root):
             started = await asyncio.to_thread(self._start, folder, order)
         if started:
             self._own[order.trial_id] = _watch(*started)
 
     async def result(self, trial_id: str) -> TrialResult:
         """Wait for the trial's end. A trial that is lost, or was never submitted, is PREEMPTED."""
-        folder = self._folder(trial_id)
+        folder = trial_folder(self._root, trial_id)
         if own := self._own.get(trial_id):
             await own.gone.wait()
         else:
             while await asyncio.to_thread(_may_run, folder):
                 await asyncio.sleep(_POLL_SECONDS)
-        with _disk_full_said(self._root):
+        with disk_full_said(self._root):
             return await asyncio.to_thread(_final_result, folder, trial_id)
 
     async def cancel(self, trial_id: str) -> None:
         """End the trial: SIGTERM to its harness, and if that does not help SIGKILL to all of its processes."""
-        folder = self._folder(trial_id)
+        folder = trial_folder(self._root, trial_id)
         if own := self._own.get(trial_id):
             pid = None if own.gone.is_set() else own.pid
         else:
@@ -131,11 +130,6 @@ class LocalExecutor:
         if self._worker is not None:
             self._worker.close()
             self._worker = None
-
-    def _folder(self, trial_id: str) -> Path:
-        if not trial_id or trial_id in (".", "..") or "/" in trial_id or "\0" in trial_id:
-            raise ValueError(f"trial id {trial_id!r} cannot name a folder")
-        return self._root / trial_id
 
     def _start(self, folder: Path, order: TrialOrder) -> _Started | None:
         self._root.mkdir(parents=True, exist_ok=True)
@@ -210,10 +204,9 @@ class LocalExecutor:
 
 
 def _harness_env() -> dict[str, str]:
-    """Our environment without its secrets; `trainer` is the one we know, whatever lies in the working folder."""
+    """Our environment, but `trainer` is the one we know, whatever lies in the working folder."""
     home = str(Path(contract.__file__).parent.parent)
-    safe = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
-    return {**safe, "PYTHONPATH": home, "PYTHONSAFEPATH": "1"}
+    return {**os.environ, "PYTHONPATH": home, "PYTHONSAFEPATH": "1"}
 
 
 def _watch(pid: int, wait_for_end: Callable[[], object]) -> _Own:
@@ -316,17 +309,3 @@ def _final_result(folder: Path, trial_id: str) -> TrialResult:
     result = TrialResult(trial_id=trial_id, outcome=Outcome.PREEMPTED, message=message)
     contract.write_atomically(folder / contract.RESULT, result.to_json())
     return result
-
-
-@contextmanager
-def _disk_full_said(where: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise _disk_full(where) from error
-
-
-def _disk_full(where: Path) -> DiskFull:
-    return DiskFull(f"the disk is full: cannot write under {where}; free some space and start again")

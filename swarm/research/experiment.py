@@ -100,7 +100,6 @@ class Proposal:
     expected_gain: float | None = None  # in the metric's unit, positive is better; None: not stated
     citations: tuple[str, ...] = ()  # ids of notebook entries that led here
     wave: str | None = None  # the wave it belongs to
-    origin: str | None = None  # names the proposal for ever where thinking of it cost money: filed twice, it is one
     design: str = "search"  # how its wave was made: "plackett-burman", "search", ...
 
 
@@ -119,9 +118,6 @@ class Review:
     verdict: ReviewVerdict
     reasons: tuple[str, ...]  # one sentence each; for an approval, what was checked
     near: tuple[str, ...] = ()  # notebook entries of earlier experiments close to this one
-    author: str = "reviewer"  # who says so
-    thought: bool = False  # a model judged it, after every rule had passed it
-    sampled: bool = False  # it runs although the model turned it down: so the reviewer is measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +168,7 @@ class Experiment:
     verdict: Json = field(default_factory=dict)  # the numbers behind the last decision
     trials: tuple[Trial, ...] = ()  # in order of their start
     moves: int = 0  # made so far
+    retests: int = 0  # screening looks at the current candidate that asked for another one
 
     @property
     def is_final(self) -> bool:
@@ -201,6 +198,7 @@ class Experiment:
             candidate=candidate or self.candidate,
             parent=parent or self.parent,
             moves=self.moves + 1,
+            retests=0 if move is Move.REBASE else self.retests + (move is Move.RETEST),
         )
 
     def with_trial(self, trial: Trial) -> "Experiment":

@@ -7,17 +7,22 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import psutil
 import pytest
 
+from swarm.config import PoolSettings
 from swarm.errors import InputError
 from swarm.executors.local import LocalExecutor
 from swarm.executors.simulated import Course, SimulatedExecutor, lost
+from swarm.executors.sky.cloud import Cloud
+from swarm.executors.sky.executor import SkyExecutor
+from swarm.executors.sky.fleet import Patience, Tell
 from swarm.ports import Executor, Slot, SystemClock, TrialOrder
+from tests.fake_cloud import FakeCloud
 from tests.fakes import completed
 from trainer.contract import Outcome, Task, load_task, read_result
 
@@ -82,9 +87,52 @@ class SimulatedBench:
         return Course(seconds=0.01, result=completed(order, float(order.source.split(":")[1].strip(" ')\n"))))
 
 
-@pytest.fixture(params=["local", "simulated"])
+class SkyBench:
+    """SkyPilot's place is taken by a cloud of folders and processes; the jobs in it are what a cluster would run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cloud = FakeCloud(folder / "cloud")
+        self.executor: Executor = self.reopen()
+
+    async def run(self, work: Awaitable[T]) -> T:
+        async with asyncio.timeout(30):
+            return await work
+
+    def reopen(self) -> Executor:
+        return sky_executor(self.cloud, self.folder)
+
+
+async def nobody_told(slots: Sequence[str], why: str | None) -> None:
+    pass
+
+
+def sky_executor(
+    cloud: Cloud, folder: Path, *, pool: PoolSettings | None = None, tell: Tell = nobody_told
+) -> SkyExecutor:
+    """An executor of session "s" for one cluster with three slots, cpu-0 to cpu-2."""
+    experiment = folder / "experiment.yaml"
+    experiment.write_text(f"run: |\n  PYTHONPATH=. {sys.executable} -m trainer.remote $NIGHTSWARM_DO\n")
+    return SkyExecutor(
+        cloud,
+        folder / "home",
+        "s",
+        [pool or PoolSettings(accelerators="cpu:3")],
+        experiment=experiment,
+        tell=tell,
+        patience=Patience(first_retry=0.05, last_retry=0.1, watch=0.2, again=0.02),
+    )
+
+
+@pytest.fixture(params=["local", "simulated", "sky"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    return LocalBench(tmp_path) if request.param == "local" else SimulatedBench()
+    match request.param:
+        case "local":
+            return LocalBench(tmp_path)
+        case "sky":
+            return SkyBench(tmp_path)
+        case _:
+            return SimulatedBench()
 
 
 @pytest.fixture

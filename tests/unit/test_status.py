@@ -10,10 +10,10 @@ from swarm.research.state import SessionState
 from swarm.status import Vitals, measured_spans, status_of
 
 FIELDS = {
-    "session", "state", "task", "elapsed_seconds", "counts", "baseline", "incumbent", "noise", "gpu_hours", "dollars",
-    "tokens", "occupancy",
+    "session", "state", "reason", "task", "elapsed_seconds", "counts", "baseline", "incumbent", "noise", "gpu_hours",
+    "dollars", "tokens", "occupancy",
 }  # fmt: skip
-COUNTS = {"proposed", "rejected", "running", "pruned", "promoted", "confirmed", "refuted", "crashed"}
+COUNTS = {"proposed", "held", "rejected", "running", "pruned", "promoted", "confirmed", "refuted", "crashed"}
 INCUMBENT = {"experiment", "tier", "value", "baseline_value", "improvement_percent", "ci95"}
 
 
@@ -91,8 +91,8 @@ def alive(now: float = 1010.0, **more: Any) -> Vitals:
 
 def test_the_fields_are_those_that_scripts_depend_on() -> None:
     found = status_of(measured().state, alive())
-    assert set(found) == FIELDS | {"models", "reviewer"}
-    assert set(found["counts"]) == COUNTS | {"held"}
+    assert set(found) == FIELDS
+    assert set(found["counts"]) == COUNTS
     assert set(found["incumbent"]) == INCUMBENT | {"improvement_ci95"}
 
 
@@ -172,12 +172,11 @@ def test_counts_are_cumulative_and_leave_the_baseline_out() -> None:
         "s-1-e005": ("approve", "screen", "promote", "validate"),
         "s-1-e006": ("approve", "screen", "promote", "validate", "refute"),
         "s-1-e007": ("approve", "screen", "crash"),
-        "s-1-e008": ("hold",),
     }.items():
         story.propose(name)
         story.move(name, *moves)
     assert status_of(story.state, alive(promoted=3))["counts"] == {
-        "proposed": 8, "rejected": 1, "held": 1, "running": 2, "pruned": 1, "promoted": 3, "confirmed": 1, "refuted": 1,
+        "proposed": 7, "rejected": 1, "running": 2, "pruned": 1, "promoted": 3, "confirmed": 1, "refuted": 1,
         "crashed": 1,
     }  # fmt: skip
 
@@ -252,3 +251,16 @@ def test_costs_are_sums_over_slots() -> None:
     assert found["gpu_hours"] == pytest.approx(2.0)
     assert found["dollars"] == pytest.approx(6.0)
     assert found["tokens"] == 0
+
+
+def test_a_death_is_explained_as_far_as_it_can_be() -> None:
+    story = Story()
+    story.run()
+    silent = {"now": 2000.0, "pulses": {1: 1010.0}}
+    assert status_of(story.state, Vitals(**silent))["state"] == "died"
+    assert "process 1 was killed, or ran out of memory" in status_of(story.state, Vitals(**silent))["reason"]
+    assert "says nothing" in status_of(story.state, Vitals(**silent, process_alive=True))["reason"]
+    assert "machine was restarted" in status_of(story.state, Vitals(**silent, booted_at=1500.0))["reason"]
+    assert status_of(story.state, Vitals(now=1011.0, pulses={1: 1010.0}, process_alive=True))["reason"] is None
+    story.end_run()
+    assert status_of(story.state, Vitals(**silent))["reason"] == "enough"

@@ -1,0 +1,79 @@
+"""Where a session's trials run: on this machine, or on clusters."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+
+from swarm.assemble.choice import Choice
+from swarm.assemble.stores import data_folder
+from swarm.errors import InputError
+from swarm.executors.local import LocalExecutor
+from swarm.executors.sky.executor import SkyExecutor
+from swarm.executors.sky.registry import Registry, tear_down
+from swarm.executors.sky.sdk import SkySdk
+from swarm.hardware import local_slots
+from swarm.home import Home
+from swarm.leases.desk import LeaseDesk
+from swarm.leases.lease import Tier
+from swarm.ports import Executor, Slot
+
+Say = Callable[[str], None]  # one line of progress for a person
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """An executor, ready, and its slots, registered."""
+
+    executor: Executor
+    slots: Sequence[Slot]
+
+
+@asynccontextmanager
+async def opened_workplace(
+    home: Home, choice: Choice, desk: LeaseDesk, tiers: Sequence[Tier], say: Say
+) -> AsyncIterator[Workplace]:
+    """The place that the session's settings ask for; clusters are torn down when it is closed.
+
+    What other sessions of the home left running when they died is ended first. Raises InputError, CloudError.
+    """
+    await _end_orphans(home, desk, choice.name, say)
+    if choice.settings.executor == "local":
+        slots = local_slots(choice.settings.slots, choice.task)
+        await desk.call(desk.manager.register, slots, tiers)
+        with closing(LocalExecutor(home.session(choice.name) / "trials", data_folder())) as local:
+            await local.prepare(choice.task, say)
+            yield Workplace(executor=local, slots=slots)
+        return
+    if not choice.settings.pool:
+        raise InputError(
+            "executor 'sky' has no accelerators: name some in swarm.toml, e.g. [[pool]] accelerators = \"H100:1\""
+        )
+
+    async def tell(names: Sequence[str], why: str | None) -> None:
+        for name in names:
+            await desk.call(desk.manager.set_unavailable, name, why)
+
+    sky = SkyExecutor(
+        SkySdk(), home.root, choice.name, choice.settings.pool, experiment=choice.settings.experiment, tell=tell
+    )
+    await desk.call(desk.manager.register, sky.slots, tiers)
+    try:
+        await sky.prepare(choice.task, say)
+        yield Workplace(executor=sky, slots=sky.slots)
+    finally:
+        say("tearing down the clusters")
+        await sky.close()
+
+
+async def _end_orphans(home: Home, desk: LeaseDesk, session: str, say: Say) -> None:
+    """End what other sessions of the home left running when they died, and take their slots back."""
+    registry = Registry(home.clusters)
+    for record in registry.all():
+        if record.session != session:
+            say(f"tearing down {record.cluster}, left by session {record.session}")
+            await asyncio.to_thread(tear_down, SkySdk(), registry, record.cluster)
+    for lease in await desk.call(desk.manager.live):
+        if lease.session != session:
+            await LocalExecutor(home.session(lease.session) / "trials", data_folder()).cancel(lease.request_id)
+            await desk.reclaim(lease.token)

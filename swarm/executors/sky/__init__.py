@@ -1,0 +1,1 @@
+"""Runs trials on clusters that SkyPilot starts: clouds, Kubernetes, Slurm."""

@@ -1,0 +1,24 @@
+"""The Slurm bed, up for all tests of this folder."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.bed import Bed, NoPackages
+
+FOLDER = Path(tempfile.gettempdir()) / "nightswarm-bed"  # kept: SkyPilot's own packages are cached in it
+
+
+@pytest.fixture(scope="session")
+def bed() -> Iterator[Bed]:
+    bed = Bed(folder=FOLDER)
+    try:
+        bed.up()
+    except NoPackages as error:
+        pytest.skip(str(error))
+    try:
+        yield bed
+    finally:
+        bed.down()
