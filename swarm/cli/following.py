@@ -5,20 +5,26 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
 
 from swarm.assemble.choice import StartRequest
 from swarm.assemble.session import opened_session
 from swarm.cli.closing import print_closing
-from swarm.cli.screen import LiveScreen, LogScreen, Screen
+from swarm.cli.screen import JsonScreen, LiveScreen, LogScreen, Screen, print_event
 from swarm.home import Home
 from swarm.session import Session
 from swarm.view import View
 
+Shown = Literal["live", "plain", "json"]  # how a session is shown; without a terminal "live" is "plain"
 LOOK_SECONDS = 0.5  # between two looks at the ledger
 
 
-async def run_session(home: Home, request: StartRequest, *, plain: bool) -> None:
-    """Start or resume a session, show it until it ends, and print the result."""
+async def run_session(home: Home, request: StartRequest, *, shown: Shown, begun: Callable[[Path], None]) -> None:
+    """Start or resume a session, show it until it ends, and print the result.
+
+    ``begun`` is told the session's folder before its first event is shown.
+    """
     began = False
 
     def say(line: str) -> None:
@@ -28,23 +34,29 @@ async def run_session(home: Home, request: StartRequest, *, plain: bool) -> None
 
     async with opened_session(home, request, say) as session:
         with View(home, session.state.session, phase=lambda: session.phase) as view:
-            with screen_of(view, plain=plain) as screen:
-                began = True
+            began = True
+            begun(home.session(session.state.session))
+            with screen_of(view, shown) as screen:
                 async with _signals(session, screen.notice):
                     working = asyncio.create_task(session.run())
                     await _follow(screen, working.done)
                     await working
-            print_closing(view)
+            if shown == "json":
+                print_event("summary", view.now, view.refresh().status())
+            else:
+                print_closing(view)
 
 
-async def watch_session(view: View, *, plain: bool) -> None:
+async def watch_session(view: View, *, shown: Shown) -> None:
     """Show a session that another process works on, until it ends."""
-    with screen_of(view, plain=plain) as screen:
+    with screen_of(view, shown) as screen:
         await _follow(screen, lambda: not view.live)
 
 
-def screen_of(view: View, *, plain: bool) -> Screen:
-    return LogScreen(view) if plain or not sys.stdout.isatty() else LiveScreen(view)
+def screen_of(view: View, shown: Shown) -> Screen:
+    if shown == "json":
+        return JsonScreen(view)
+    return LogScreen(view) if shown == "plain" or not sys.stdout.isatty() else LiveScreen(view)
 
 
 async def _follow(screen: Screen, over: Callable[[], bool]) -> None:

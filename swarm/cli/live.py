@@ -1,13 +1,17 @@
 """start and watch: a session as it happens."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from swarm.cli.options import HOME, InHome, SessionName
 
+if TYPE_CHECKING:
+    from swarm.cli.following import Shown
+
 Plain = Annotated[bool, typer.Option("--plain", help="Log lines instead of the dashboard.")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Log lines for programs: one JSON object each.")]
 
 
 def start(  # noqa: PLR0917 - Typer makes an option of each
@@ -33,6 +37,10 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
         bool, typer.Option("--approve", help="Run only what you say yes to with `swarm approve`.")
     ] = False,
     plain: Plain = False,
+    log_json: LogJson = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Give the terminal back once it works; it logs into its folder.")
+    ] = False,
     home: InHome = HOME,
 ) -> None:
     """Start a session or resume one.
@@ -57,10 +65,25 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
     request = StartRequest(
         task=task, session=session, config=config, limits=limits, seed=seed, approve=approve, executor=executor
     )
-    asyncio.run(run_session(Home(home, create=True), request, plain=plain))
+    place = Home(home, create=True)
+    shown = _shown(plain=plain or detach, log_json=log_json)
+    if not detach:
+        asyncio.run(run_session(place, request, shown=shown, begun=lambda _: None))
+        return
+    from swarm.cli.background import LOG, detached
+
+    pid, folder = detached(lambda begun: asyncio.run(run_session(place, request, shown=shown, begun=begun)))
+    print(
+        f"session {folder.name} goes on in the background as process {pid}; its log is {folder / LOG}\n"
+        f"`swarm watch {folder.name}` looks on, `swarm stop {folder.name}` ends it"
+    )
 
 
-def watch(session: SessionName = None, plain: Plain = False, home: InHome = HOME) -> None:
+def _shown(*, plain: bool, log_json: bool) -> "Shown":
+    return "json" if log_json else "plain" if plain else "live"
+
+
+def watch(session: SessionName = None, plain: Plain = False, log_json: LogJson = False, home: InHome = HOME) -> None:
     """Look on while a session runs; Ctrl-C ends the looking alone."""
     import asyncio
 
@@ -70,6 +93,6 @@ def watch(session: SessionName = None, plain: Plain = False, home: InHome = HOME
 
     with View(Home(home, create=False), session) as view:
         try:
-            asyncio.run(watch_session(view, plain=plain))
+            asyncio.run(watch_session(view, shown=_shown(plain=plain, log_json=log_json)))
         except KeyboardInterrupt:
             return

@@ -1,5 +1,7 @@
-"""Two ways to show a session as it happens: a dashboard that is redrawn, and log lines."""
+"""Ways to show a session as it happens: a dashboard that is redrawn, log lines for people, and for programs."""
 
+import json
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -50,6 +52,34 @@ class LogScreen:
     def _print(self, lines: list[str]) -> None:
         for line in lines:
             print(line, flush=True)
+
+
+class JsonScreen:
+    """One JSON object a line, for programs that read logs."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def show(self) -> None:
+        for event in self._view.news():
+            told = {"key": event.key, "experiment": event.experiment, "data": dict(event.data)}
+            print_event(event.kind, event.at, {"session": event.session, "seq": event.seq, **told})
+
+    def notice(self, line: str) -> None:
+        print_event("notice", self._view.now, {"text": line})
+
+
+def print_event(kind: str, at: float, told: Mapping[str, object]) -> None:
+    """One line of a log for programs; ``at`` in unix seconds."""
+    print(json.dumps({"at": at, "kind": kind, **told}, allow_nan=False), flush=True)
 
 
 class LiveScreen:

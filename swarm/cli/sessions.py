@@ -30,6 +30,8 @@ def _print_status(found: dict[str, Any], metric: str) -> None:
     from swarm.wording import duration, fates, improvement, plain, score, share
 
     print(f"{found['session']}: {found['state']}, task {found['task']}, {duration(found['elapsed_seconds'])} worked")
+    if found["reason"]:
+        print(f"why          {plain(found['reason'])}")
     if (incumbent := found["incumbent"]) is not None:
         print(f"best         {incumbent['experiment']}: {metric} {score(incumbent['value'], incumbent['ci95'])}")
         print(f"             {improvement(incumbent)}")

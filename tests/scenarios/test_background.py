@@ -1,0 +1,66 @@
+"""A session without a terminal, as a person who logs out would have it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.test_kill import TASK, TRAIN
+
+SWARM = Path(sys.executable).with_name("swarm")
+
+
+def swarm(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(SWARM), "--home", str(home), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    folder = tmp_path / "bowl"
+    folder.mkdir()
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "task.toml").write_text(TASK)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_detached_session_works_on_its_own_and_heeds_stop(task: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    started = swarm(home, "start", str(task), "--detach", "--log-json")
+    assert started.returncode == 0, started.stderr
+    assert "goes on in the background as process" in started.stdout
+    status = json.loads(swarm(home, "status", "--json").stdout)
+    assert status["state"] == "running"
+    assert swarm(home, "start", str(task), "--detach").returncode == 2  # its home is taken, which is told here
+    assert swarm(home, "stop", "--now").returncode == 0
+    watched = swarm(home, "watch", "--plain")  # until it has ended
+    assert "run ended: stopped by `swarm stop --now`" in watched.stdout
+    pid = int(started.stdout.split("process ")[1].split(";")[0])
+    deadline = time.monotonic() + 60
+    while _lives(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)  # another process's end: there is no event to await
+    log = home / "sessions" / "bowl-1" / "session.log"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert lines[0]["kind"] == "session-opened"
+    assert lines[-1]["kind"] == "summary"
+    assert lines[-1]["reason"] == "stopped by `swarm stop --now`"
+    assert (log.with_name("stderr.log")).read_text() == ""
+
+
+def test_a_mistake_is_told_on_the_terminal(tmp_path: Path) -> None:
+    done = swarm(tmp_path / "home", "start", "tinytext", "--detach", "--config", str(tmp_path / "none.toml"))
+    assert done.returncode == 2
+    assert "cannot read" in done.stderr
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z" if Path("/proc").exists() else True
