@@ -61,6 +61,7 @@ class TrialOrder:
     token: int  # fencing token of the lease
     holdout: bool = False  # score the hidden shard too
     limits: Limits = ()  # above one of them the trial is CUT
+    quick: bool = False  # judge a few windows only: to see whether it runs, not how good it is
 
 
 class Executor(Protocol):

@@ -64,6 +64,7 @@ def write_trial(
     seed: int = 0,
     holdout: bool = False,
     limits: tuple[tuple[float, float], ...] = (),
+    quick: bool = False,
 ) -> Path:
     """The folder of one trial of `source` (default: the task's own file) on the screening tier."""
     task = load_task(task_folder)
@@ -79,6 +80,7 @@ def write_trial(
         data_dir=str(data_dir) if data_dir else None,
         holdout=holdout,
         limits=limits,
+        quick=quick,
     )
     create_trial(folder, spec, task.editable_path.read_text(encoding="utf-8") if source is None else source)
     return folder

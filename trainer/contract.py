@@ -38,6 +38,7 @@ from trainer.task import (
     check_python,
     find_task,
     load_task,
+    new_task,
 )
 from trainer.warm import HARNESS_LOG, WarmWorker
 from trainer.warm import POSSIBLE as WARM_POSSIBLE
@@ -64,6 +65,7 @@ __all__ = [
     "find_task",
     "harness_alive",
     "load_task",
+    "new_task",
     "parcel",
     "prepare_argv",
     "read_curve",
@@ -114,6 +116,7 @@ class TrialSpec:
     device_index: int | None = None  # CUDA device; None: CPU
     fencing_token: int = 0  # of the lease, copied by whoever files the result
     holdout: bool = False  # score the hidden shard too
+    quick: bool = False  # judge a few windows only: to see whether it runs, not how good it is
     limits: tuple[tuple[float, float], ...] = ()  # (share of the budget, highest loss in the tenth before it)
 
     def to_json(self) -> str:

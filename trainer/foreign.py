@@ -26,7 +26,11 @@ class ForeignTrial(Trial):
         self.meter.start()
         environment = self.environment(self.scratch)
         environment["PATH"] += os.pathsep + str(Path("~/.local/bin").expanduser())
+        environment |= self.task.environment
+        if "EXPERIMENT_ID" in environment:
+            environment["EXPERIMENT_ID"] = self.spec.trial_id  # as SkyPilot's example names each of its runs
         environment["UV_PROJECT_ENVIRONMENT"] = str(self.task.folder / ".venv")  # `uv run` finds the task's own
+        self.link_home()
         if self.data is not None:
             environment["NIGHTSWARM_DATA"] = str(self.data.resolve())
         process = self.spawn(environment)
@@ -41,6 +45,15 @@ class ForeignTrial(Trial):
         for name in STEP_NAMES:
             self.meter.steps = int(self.extra.get(name, self.meter.steps))
         return self.metric(), None
+
+    def link_home(self) -> None:
+        """Let the command find readable paths of the user's home under its own home, the scratch folder."""
+        for name in self.task.readable:
+            place = Path(name)
+            if place.parts[0] == "~" and place.expanduser().exists():
+                link = self.scratch.joinpath(*place.parts[1:])
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(place.expanduser().resolve())
 
     def hear(self) -> bool:
         """Take the lines like `step 10 ... loss: 5.1` that were printed since; never ends the watch."""

@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SERVERS = 2  # processes that serve the model
-ROWS = 16  # windows in one request, fixed
+ROWS = 16  # most windows in one request
+LOGITS = 1 << 25  # most logits in one answer (128 MiB), where that leaves two rows
 LOOK_AHEAD_PROBES = 8  # windows whose end is replaced
+QUICK_WINDOWS = 16  # windows of a shard that are scored where only the probes matter
 NEIGHBOUR_PROBES = 4  # windows asked twice, among other neighbours
 TOLERANCE = 1e-3  # relative difference that float arithmetic in another order may cause
 MODEL_SECONDS = 120.0  # most wall seconds the model may take for one answer
@@ -79,18 +81,24 @@ def read_uint16(path: Path) -> Tensor:
     return data.to(torch.int64)
 
 
-def read_shard(path: Path, window: int) -> Shard:
-    """Cut a token file into as many whole windows as it has; each token but the first is a target once."""
+def read_shard(path: Path, window: int, most: int | None = None) -> Shard:
+    """Cut a token file into whole windows, `most` at most; each token but the first is a target once."""
     tokens = read_uint16(path)
     count = (len(tokens) - 1) // window
+    count = count if most is None else min(count, most)
     return Shard(
         inputs=tokens[: count * window].view(count, window),
         targets=tokens[1 : count * window + 1].view(count, window),
     )
 
 
-def plan(shards: list[Shard], chance: random.Random) -> list[list[Request]]:
-    """Every window once, the probes among them, per server in random order, padded to whole requests of ROWS."""
+def rows_of(window: int, vocabulary: int) -> int:
+    """How many windows a request has: fixed by the data, never by the candidate."""
+    return max(2, min(ROWS, LOGITS // (window * vocabulary)))
+
+
+def plan(shards: list[Shard], chance: random.Random, rows: int) -> list[list[Request]]:
+    """Every window once, the probes among them, per server in random order, padded to whole requests of `rows`."""
     real = [
         Request(tokens=row, shard=s, window=w, server=chance.randrange(SERVERS))
         for s, shard in enumerate(shards)
@@ -111,7 +119,7 @@ def plan(shards: list[Shard], chance: random.Random) -> list[list[Request]]:
         requests.append(Request(tokens=tokens, shard=-1, window=-1, pair=pair, prefix=prefix, server=elsewhere))
     queues = [[r for r in requests if r.server == server] for server in range(SERVERS)]
     for queue in queues:
-        padding = -len(queue) % ROWS
+        padding = -len(queue) % rows
         queue += [Request(tokens=chance.choice(real).tokens, shard=-1, window=-1) for _ in range(padding)]
         chance.shuffle(queue)
     return queues
@@ -162,7 +170,9 @@ def score(models: list[Model], shards: list[Shard], token_bytes: Tensor, chance:
 
     nats = [0.0 for _ in shards]
     kept: dict[int, Tensor] = {}
-    left = [[queue[start : start + ROWS] for start in range(0, len(queue), ROWS)] for queue in plan(shards, chance)]
+    rows = models[0].shape[0]
+    queues = plan(shards, chance, rows)
+    left = [[queue[start : start + rows] for start in range(0, len(queue), rows)] for queue in queues]
     asked: deque[tuple[Model, list[list[Request]], list[Request]]] = deque()
 
     def ask(model: Model, batches: list[list[Request]]) -> None:
@@ -249,12 +259,14 @@ def serve(message: dict[str, Any], layout: str, shape: tuple[int, int, int], ope
 def judge(message: dict[str, Any], harness: Wire) -> dict[str, Any]:
     """Serve the model, score it, and give the verdict as a message."""
     folder = Path(message["data"])
-    shape = (ROWS, int(message["window"]), int(message["vocab_size"]))
+    window, vocabulary = int(message["window"]), int(message["vocab_size"])
+    shape = (rows_of(window, vocabulary), window, vocabulary)
     with ExitStack() as open_here:
         served = [serve(message, layout, shape, open_here) for layout in message["layouts"]]
         harness.send({"started": len(served)})
         names = ["val", "holdout"] if message["holdout"] else ["val"]
-        shards = [read_shard(folder / f"{name}.bin", shape[1]) for name in names]
+        most = QUICK_WINDOWS if message["quick"] else None
+        shards = [read_shard(folder / f"{name}.bin", shape[1], most) for name in names]
         try:
             check_source(message, folder)
             models = [Model(wire, exchange, shape) for wire, exchange in served]

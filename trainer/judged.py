@@ -26,6 +26,7 @@ from trainer.wire import Wire
 LEAVE_SECONDS = 0.3  # a candidate that has saved may still tidy up for so long
 JUDGE_SECONDS = 300.0  # most wall seconds of judging one model
 SERVE_CPU_SECONDS = 120  # most CPU-seconds the model may take to answer the judge
+SAID_NUMBERS = 32  # lines `name: number` of the candidate's output that a result keeps, as its own word
 WEIGHTS_MB = 512  # largest file of weights, MiB
 
 
@@ -123,6 +124,8 @@ class JudgedTrial(Trial):
         self.family.kill(0.0)
         self.await_answer("status")
         self.check_protected()
+        said = list(self.log.numbers.items())[:SAID_NUMBERS]
+        self.extra = {name: value for name, value in said if name != self.task.metric} | self.extra
 
     def job(self, places: list[Path], cpu_seconds: int) -> dict[str, Any]:
         """What the judge needs to start the candidate's processes, one in each place."""
@@ -188,6 +191,7 @@ class JudgedTrial(Trial):
             "window": meta["window"],
             "vocab_size": meta["vocab_size"],
             "holdout": self.spec.holdout,
+            "quick": self.spec.quick,
             "candidate": str(self.folder / self.spec.candidate),
             "own": str(self.task.editable_path),
             **self.job(self.servers, SERVE_CPU_SECONDS),

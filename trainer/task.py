@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ from types import MappingProxyType
 from typing import Any, TypeGuard
 
 BUILTIN = Path(__file__).parent / "tasks"
+TEMPLATE = Path(__file__).parent / "template"  # what `swarm task new` copies
 TIERS = ("screen", "validate")  # what `budget = ...` (one for all) expands to
+EXPERIMENT = "experiment.yaml"  # of SkyPilot's variant of autoresearch's layout
+WARM_UP_SECONDS = 10.0  # not charged before `ready`, where the task says nothing
 AUTORESEARCH_LIMIT = 600.0  # wall seconds: its training takes 300, start-up and evaluation the rest
 
 
@@ -86,9 +90,12 @@ class Task:
     trust: Trust  # who computes the metric
     device: Device  # what it runs on
     threads: int  # CPU threads of one trial
+    warm_up_seconds: float  # most seconds before `ready` that are not charged (judged)
     timeout_seconds: float | None  # hard wall limit of training; None: derived from the budget
+    environment: Mapping[str, str]  # variables that the command finds beside NIGHTSWARM_*
     readable: tuple[str, ...]  # paths outside the folder that a candidate may read
     hide: tuple[str, ...]  # Python packages out of a candidate's sight: the judge's text is made from them
+    preflight: Mapping[str, str | int | float | bool]  # constants that make one step tiny; empty: no preflight
     ranges: Mapping[str, Range]  # constant's name -> where to search it; empty: derived from the file
     program: str  # text of program.md, empty where there is none
 
@@ -126,6 +133,17 @@ def find_task(name_or_path: str | Path) -> Task:
     return load_task(folder)
 
 
+def new_task(folder: Path) -> None:
+    """Write a minimal task into a folder that is empty or not there. Raises TaskError."""
+    folder = Path(folder).expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise TaskError(f"{folder} is there already and not empty; give the path of a new folder")
+    try:
+        shutil.copytree(TEMPLATE, folder, dirs_exist_ok=True)
+    except OSError as error:
+        raise TaskError(f"cannot write {folder}: {error.strerror or error}; give another path") from None
+
+
 def load_task(folder: Path) -> Task:
     """Read a task folder: its task.toml, or the layout of karpathy/autoresearch. Raises TaskError."""
     folder = Path(folder).expanduser().resolve()
@@ -137,11 +155,15 @@ def load_task(folder: Path) -> Task:
             raise TaskError(f"{path} is not valid TOML: {error}; correct that line") from None
     elif all((folder / name).is_file() for name in ("train.py", "prepare.py", "pyproject.toml")):
         settings = _autoresearch()
+        path = folder / EXPERIMENT
+        if path.is_file():
+            settings |= _experiment(path)
     elif not folder.is_dir():
         raise TaskError(f"no folder {folder}; give the path of a task folder")
     else:
         raise TaskError(
-            f"no task.toml in {folder}; write one with `editable`, `metric` and `[budgets]` (see docs/tasks.md)"
+            f"no task.toml in {folder}; write one with `editable`, `metric` and `[budgets]` (see docs/tasks.md), "
+            "or begin with `swarm task new`"
         )
     return _Reader(settings=settings, folder=folder, path=path).task()
 
@@ -158,7 +180,36 @@ def _autoresearch() -> dict[str, Any]:
         "trust": "self-reported",
         "device": "cuda",
         "threads": 4,
-        "readable": ["~/.cache/autoresearch", "~/.cache/uv", "~/.local/share/uv", "~/.local/bin"],
+        "readable": [
+            "~/.cache/autoresearch",
+            "~/.cache/huggingface",
+            "~/.cache/uv",
+            "~/.local/share/uv",
+            "~/.local/bin",
+        ],
+        "environment": {"UV_NO_SYNC": "1", "HF_HUB_OFFLINE": "1"},  # a trial has no network
+    }
+
+
+def _experiment(path: Path) -> dict[str, Any]:
+    """What SkyPilot's variant of that layout adds: the `run` section and `envs` of its experiment.yaml."""
+    try:
+        import yaml
+    except ImportError:
+        raise TaskError(f"{path} needs PyYAML to be read; install it: pip install pyyaml") from None
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path} is not valid YAML: {' '.join(str(error).split())}; correct it") from None
+    if not isinstance(given, dict) or not isinstance(given.get("run"), str) or not given["run"].strip():
+        raise TaskError(f"{path} has no `run` section; write the commands of one trial there")
+    envs = given.get("envs") or {}
+    if not isinstance(envs, dict) or not all(_is_plain(value) for value in envs.values()):
+        raise TaskError(f"{path}: every one of `envs` needs a value: NAME: text")
+    return {
+        "command": ["bash", "-c", given["run"]],
+        "environment": _autoresearch()["environment"] | {str(k): str(v) for k, v in envs.items()},
+        "protected": ["prepare.py", "pyproject.toml", EXPERIMENT],
     }
 
 
@@ -172,7 +223,8 @@ class _Reader:
 
     KEYS = (
         "name", "editable", "protected", "command", "prepare", "metric", "direction", "budget", "budgets",
-        "memory_mb", "trust", "device", "threads", "timeout_seconds", "readable", "hide", "ranges",
+        "memory_mb", "trust", "device", "threads", "warm_up_seconds", "timeout_seconds",
+        "environment", "readable", "hide", "preflight", "ranges",
     )  # fmt: skip
 
     def task(self) -> Task:
@@ -197,9 +249,12 @@ class _Reader:
             trust=Trust(self.one_of("trust", Trust, "self-reported")),
             device=Device(self.one_of("device", Device, "any")),
             threads=self.whole("threads", 1) or 1,
+            warm_up_seconds=self.positive("warm_up_seconds") or WARM_UP_SECONDS,
             timeout_seconds=self.positive("timeout_seconds"),
+            environment=MappingProxyType(self.environment()),
             readable=self.strings("readable", ()),
             hide=self.strings("hide", ()),
+            preflight=MappingProxyType(self.preflight()),
             ranges=MappingProxyType(self.ranges()),
             program=program.read_text(encoding="utf-8") if program.is_file() else "",
         )
@@ -266,6 +321,20 @@ class _Reader:
             f"write {{ cpu = 6 }} with one of {', '.join(kinds)} and a number above 0 (steps: a whole one)"
         )
 
+    def environment(self) -> dict[str, str]:
+        table = self.settings.get("environment", {})
+        if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+            self.fail('[environment] must be a table of texts such as `WANDB_MODE = "offline"`')
+        return {str(name): value for name, value in table.items()}
+
+    def preflight(self) -> dict[str, str | int | float | bool]:
+        table = self.settings.get("preflight", {})
+        if not isinstance(table, dict) or not all(_is_plain(value) for value in table.values()):
+            self.fail("[preflight] must be a table of constants that make one step tiny, such as `BATCH_SIZE = 1`")
+        if table and self.settings.get("trust") != "judged":
+            self.fail("[preflight] is for judged tasks; nobody knows how a self-reported one takes a single step")
+        return dict(table)
+
     def ranges(self) -> dict[str, Range]:
         table = self.settings.get("ranges", {})
         if not isinstance(table, dict):
@@ -316,6 +385,10 @@ def check_python(source: Path) -> None:
         raise TaskError(f"{source} does not compile: line {error.lineno}: {error.msg}; correct that line") from None
     except ValueError as error:
         raise TaskError(f"{source} does not compile: {error}; save it as UTF-8 text") from None
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

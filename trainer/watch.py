@@ -11,7 +11,6 @@ from pathlib import Path
 from trainer.contract import Outcome, Task, TrialSpec, Trust
 from trainer.process import Family
 
-WARM_UP_SECONDS = 10.0  # most CPU or wall seconds before `ready` that are not charged
 GRACE_SECONDS, GRACE_SHARE = 0.25, 0.02  # overrun that is let pass: saving the weights, and the poll's own delay
 STEPS_WALL_SECONDS = 600.0  # hard wall limit of a budget in steps, where the task names none
 PROGRESS = re.compile(rb"\bstep[ :=/]*0*([0-9]+).*?\bloss[ :=]*([0-9.]+(?:e[-+]?[0-9]+)?|nan|inf)", re.I)
@@ -120,7 +119,7 @@ class Meter:
 
     def __init__(self, spec: TrialSpec, task: Task, family: Family) -> None:
         self.family = family
-        self.allowance = WARM_UP_SECONDS if task.trust is Trust.JUDGED else 0.0
+        self.allowance = task.warm_up_seconds if task.trust is Trust.JUDGED else 0.0
         self.kind, self.amount = str(spec.budget.kind), spec.budget.amount
         self.born = time.monotonic()  # when the candidate started
         self.cpu = 0.0

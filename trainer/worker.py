@@ -151,12 +151,13 @@ def serve(job: Job) -> None:
 
     wire = Wire.inherited(job.wire)
     try:
-        model = load_model(job.file)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = load_model(job.file).to(device)
         tokens, logits = views(job.exchange, job.shape)
         wire.send({"serving": True})
         with torch.inference_mode():
             while wire.receive() is not None:
-                answer = model(tokens.clone())
+                answer = model(tokens.to(device, copy=True))
                 if tuple(answer.shape) != job.shape:
                     wire.send({"rejected": f"logits have shape {tuple(answer.shape)}, not {job.shape}"})
                     return

@@ -6,7 +6,7 @@ Checks run in the order of what they cost; all that can be checked is, so that a
 import ast
 import asyncio
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from notebook_store.entry import Kind
@@ -41,6 +41,7 @@ class ReviewContext:
     ranges: Mapping[str, Range]  # where the task allows each constant
     observations: Sequence[Observation] = ()  # all trials of the session, of one accelerator type
     memory_mb: float | None = None  # MiB a trial may use on the slots it can get; None: no limit
+    preflight: Callable[[str], Awaitable[str | None]] | None = None  # file -> what its first step showed to be wrong
     duplicate: str | None = None  # experiment that holds the claim on this candidate; None: it is new
 
 
@@ -74,6 +75,9 @@ class _Work:
 
     async def think(self, recalled: tuple[str, ...], _: str | None) -> Review:
         faults = await asyncio.to_thread(lambda: list(find_faults(self.proposal, self.context)))
+        if not faults and self.context.preflight is not None:
+            fault = await self.context.preflight(self.proposal.source)
+            faults += [fault] if fault else []
         if faults:
             return Review(verdict=ReviewVerdict.REJECTED, reasons=tuple(faults), near=recalled)
         checked = "it compiles, differs from its parent and from what was tried, and keeps to the policy and ranges"

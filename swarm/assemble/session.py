@@ -19,6 +19,7 @@ from swarm.assemble.choice import Choice, StartRequest, choose
 from swarm.assemble.stores import owned_library, owned_notebook
 from swarm.assemble.team import Team
 from swarm.assemble.workplace import opened_workplace
+from swarm.executors.preflight import Preflight
 from swarm.home import Home
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.manager import LeaseManager
@@ -40,6 +41,7 @@ class Premises:
     ledger: Ledger
     desk: LeaseDesk
     executor: Executor
+    preflight: Preflight | None  # None: trials run elsewhere, and so would a first step
     slots: Sequence[Slot]
     notebook: Notebook
     library: Library
@@ -68,6 +70,7 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
             desk=desk,
             executor=place.executor,
             slots=place.slots,
+            preflight=place.preflight,
             notebook=notebook,
             library=library,
         )
@@ -92,6 +95,7 @@ def _session(choice: Choice, premises: Premises, say: Say) -> Session:
             observer=observer,
             lineage=lineage,
             task=task,
+            preflight=premises.preflight,
             memory_mb=min(limits, default=None),
         )
 

@@ -10,6 +10,7 @@ from swarm.agents.asked import AskedProposer
 from swarm.agents.kernel import JupyterKernel
 from swarm.agents.reader import LiteratureReader
 from swarm.agents.reviewer import ReviewContext, RuleReviewer
+from swarm.executors.preflight import Preflight
 from swarm.observer import Observer
 from swarm.ports import Brief, CandidateStore, Proposer, WaveReport
 from swarm.research.experiment import Experiment, Proposal, Review
@@ -31,6 +32,7 @@ class Team:
     observer: Observer
     lineage: CandidateStore
     task: Task
+    preflight: Preflight | None  # None: nobody takes a first step
     memory_mb: float | None  # MiB a trial may use on the smallest slot; None: no limit
 
     async def propose(self, brief: Brief) -> list[Proposal]:
@@ -47,6 +49,7 @@ class Team:
             ranges=derive_ranges(read_knobs(source), self.task.ranges),
             observations=await self.observer.observations(),
             memory_mb=self.memory_mb,
+            preflight=self.preflight.fault if self.preflight else None,
         )
         return await self.reviewer.review(proposal, context)
 

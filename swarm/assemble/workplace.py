@@ -9,6 +9,7 @@ from swarm.assemble.choice import Choice
 from swarm.assemble.stores import data_folder
 from swarm.errors import InputError
 from swarm.executors.local import LocalExecutor
+from swarm.executors.preflight import Preflight
 from swarm.executors.sky.executor import SkyExecutor
 from swarm.executors.sky.registry import Registry, tear_down
 from swarm.executors.sky.sdk import SkySdk
@@ -27,6 +28,7 @@ class Workplace:
 
     executor: Executor
     slots: Sequence[Slot]
+    preflight: Preflight | None = None  # None: a first step would need the data here
 
 
 @asynccontextmanager
@@ -41,9 +43,13 @@ async def opened_workplace(
     if choice.settings.executor == "local":
         slots = local_slots(choice.settings.slots, choice.task)
         await desk.call(desk.manager.register, slots, tiers)
-        with closing(LocalExecutor(home.session(choice.name) / "trials", data_folder())) as local:
+        folder, data = home.session(choice.name), data_folder()
+        with (
+            closing(LocalExecutor(folder / "trials", data)) as local,
+            closing(Preflight(folder / "preflight", data, choice.task)) as preflight,
+        ):
             await local.prepare(choice.task, say)
-            yield Workplace(executor=local, slots=slots)
+            yield Workplace(executor=local, slots=slots, preflight=preflight)
         return
     if not choice.settings.pool:
         raise InputError(

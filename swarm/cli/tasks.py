@@ -1,5 +1,6 @@
-"""task check|list: what can be worked on."""
+"""task new|check|list: what can be worked on."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,18 @@ def list_tasks(as_json: AsJson = False) -> None:
         [(t["name"], t["metric"], t["direction"], t["device"], _budgets(t["budgets"])) for t in tasks],
         empty="no built-in tasks",
     )
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is empty or not there yet.")],
+) -> None:
+    """Write a minimal task of your own, ready to run."""
+    from trainer.contract import new_task
+
+    new_task(folder)
+    print(f"wrote {', '.join(sorted(path.name for path in folder.iterdir()))} into {folder}")
+    print(f"next: put your own script there, `swarm task check {folder}`, `swarm start {folder}`")
 
 
 @app.command()

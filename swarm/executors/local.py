@@ -153,6 +153,7 @@ class LocalExecutor:
             fencing_token=order.token,
             holdout=order.holdout,
             limits=order.limits,
+            quick=order.quick,
         )
         try:
             contract.create_trial(folder, spec, order.source)

@@ -11,12 +11,34 @@ from pathlib import Path
 import pytest
 
 from tests.trainer_lab import ROOT, documented_task, finish, foreign_task, start, write_trial
-from trainer.contract import BudgetKind, Outcome, Trust, harness_alive, read_result, run_argv
+from trainer.contract import BudgetKind, Outcome, Trust, harness_alive, read_curve, read_result, run_argv
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 SLEEP = "import time\nprint('asleep', flush=True)\ntime.sleep(1000)\n"
 LIMIT = "budget = { wall = 20 }\n"
+AUTORESEARCH = """\
+import os
+score = open(os.path.expanduser("~/.cache/autoresearch/score.txt")).read()
+for step, loss in enumerate((5.25, 4.5)):
+    print(f"\\rstep {step:05d} (1.0%) | loss: {loss:.6f} | lrm: 1.00 | mfu: 39.1%    ", end="", flush=True)
+print(f"\\n---\\nval_bpb:          {score}\\nnum_steps:        953")
+"""
+EXPERIMENT = """\
+resources:
+  accelerators: H100:1
+workdir: .
+envs:
+  EXPERIMENT_ID: baseline
+  EXPERIMENT_DESC: "a test of width"
+setup: |
+  exit 1
+run: |
+  uv run train.py 2>&1 | tee run.log
+  EXIT_CODE=${PIPESTATUS[0]}
+  echo "EXPERIMENT: ${EXPERIMENT_ID} ${EXPERIMENT_DESC}"
+  exit $EXIT_CODE
+"""
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -55,13 +77,19 @@ def test_the_documented_task_reports_its_numbers(tmp_path: Path) -> None:
     assert not (tmp_path / "trial" / "work").exists()
 
 
-def test_a_folder_of_autoresearch_runs_as_it_stands(tmp_path: Path) -> None:
+@pytest.mark.parametrize("experiment", [None, EXPERIMENT])
+def test_a_folder_of_autoresearch_runs_as_it_stands(tmp_path: Path, experiment: str | None) -> None:
     task, tools = tmp_path / "autoresearch", tmp_path / "home" / ".local" / "bin"
     task.mkdir()
     for name in ("prepare.py", "pyproject.toml", "program.md"):
         (task / name).write_text("")
-    (task / "train.py").write_text("print('---\\nval_bpb:          0.997900\\nnum_steps:        953')\n")
+    (task / "train.py").write_text(AUTORESEARCH)
     tools.mkdir(parents=True)
+    cache = tmp_path / "home" / ".cache" / "autoresearch"
+    cache.mkdir(parents=True)
+    (cache / "score.txt").write_text("0.997900")
+    if experiment is not None:
+        (task / "experiment.yaml").write_text(experiment)
     (tools / "uv").write_text(f'#!/bin/sh\n[ "$1" = run ] && shift && exec {sys.executable} "$@"\n')
     (tools / "uv").chmod(0o755)
     folder = write_trial(tmp_path / "trial", task)
@@ -71,6 +99,9 @@ def test_a_folder_of_autoresearch_runs_as_it_stands(tmp_path: Path) -> None:
     assert result is not None
     assert (result.outcome, result.metric, result.steps) == (Outcome.COMPLETED, 0.9979, 953), result.message
     assert result.trust is Trust.SELF_REPORTED
+    assert [point["loss"] for point in read_curve(folder)] == [5.25, 4.5]
+    if experiment is not None:
+        assert "EXPERIMENT: trial a test of width\n" in (folder / "log.txt").read_text()
 
 
 def test_a_crash_is_told_by_its_last_line(tmp_path: Path) -> None:

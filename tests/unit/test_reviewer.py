@@ -96,6 +96,21 @@ async def test_ranges_and_duplicates_are_kept(notebook: Notebook) -> None:
     assert any("s-e004" in said for said in review.reasons)
 
 
+async def test_a_step_is_taken_only_once_reading_found_nothing(notebook: Notebook) -> None:
+    taken: list[str] = []
+    said = "one step of it ended CRASHED: no such width"
+
+    async def preflight(source: str) -> str | None:
+        taken.append(source)
+        return said if "WIDTH = 96" in source else None
+
+    assert (await judged(notebook, proposal({"LR": 0.01}), preflight=preflight)).verdict is ReviewVerdict.APPROVED
+    crashed = await judged(notebook, proposal({"WIDTH": 96}), preflight=preflight)
+    assert (crashed.verdict, crashed.reasons) == (ReviewVerdict.REJECTED, (said,))
+    await judged(notebook, proposal({"LR": 1.0}), preflight=preflight)
+    assert len(taken) == 2
+
+
 async def test_near_configurations_are_shown_nearest_first(notebook: Notebook) -> None:
     seen = [observation("far", {"LR": 0.1}), observation("near", {"LR": 0.011}), observation("same", {"LR": 0.01})]
     review = await judged(notebook, proposal({"LR": 0.01}), observations=seen)

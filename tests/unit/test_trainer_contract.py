@@ -28,6 +28,7 @@ from trainer.contract import (
     find_task,
     harness_alive,
     load_task,
+    new_task,
     read_curve,
     read_result,
 )
@@ -125,6 +126,45 @@ def test_a_folder_of_autoresearch_is_recognised(tmp_path: Path) -> None:
     assert (task.command, task.metric, task.program) == (("uv", "run", "train.py"), "val_bpb", "Lower val_bpb.")
     assert "prepare.py" in task.protected
     assert (task.timeout_seconds, task.trust) == (600.0, Trust.SELF_REPORTED)
+
+
+def autoresearch(folder: Path, experiment: str) -> Path:
+    for name in ("train.py", "prepare.py", "pyproject.toml"):
+        (folder / name).write_text("")
+    (folder / "experiment.yaml").write_text(experiment)
+    return folder
+
+
+def test_the_run_and_envs_of_an_experiment_yaml_are_honoured(tmp_path: Path) -> None:
+    task = load_task(autoresearch(tmp_path, "envs:\n  N: 3\n  ID: a b\nrun: |\n  uv run train.py\n  echo $N\n"))
+    assert task.command == ("bash", "-c", "uv run train.py\necho $N\n")
+    assert {"N": "3", "ID": "a b"}.items() <= task.environment.items()
+    assert "experiment.yaml" in task.protected
+
+
+@pytest.mark.parametrize(
+    ("experiment", "words"),
+    [
+        ("envs: {A: 1}\n", "has no `run` section"),
+        ("- run\n", "has no `run` section"),
+        ("run: 'x\n", "is not valid YAML"),
+        ("envs:\n  ID:\nrun: x\n", "every one of `envs` needs a value"),
+    ],
+)
+def test_an_experiment_yaml_that_cannot_be_used_is_told(tmp_path: Path, experiment: str, words: str) -> None:
+    with pytest.raises(TaskError, match=words) as told:
+        load_task(autoresearch(tmp_path, experiment))
+    assert "\n" not in str(told.value)
+
+
+def test_a_new_task_is_the_documented_one_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    new_task(tmp_path / "mine")
+    documented = documented_task("curve", tmp_path)
+    for name in ("task.toml", "train.py"):
+        assert (tmp_path / "mine" / name).read_text() == (documented / name).read_text()
+    assert load_task(tmp_path / "mine").program.startswith("#")
+    with pytest.raises(TaskError, match="not empty; give the path of a new folder"):
+        new_task(tmp_path / "mine")
 
 
 NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False)

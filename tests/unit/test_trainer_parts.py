@@ -126,7 +126,7 @@ def shard(windows: int) -> Shard:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_window_is_scored_once_and_probes_go_elsewhere(seed: int) -> None:
-    queues = plan([shard(40), shard(20)], random.Random(seed))
+    queues = plan([shard(40), shard(20)], random.Random(seed), ROWS)
     assert all(len(queue) % ROWS == 0 for queue in queues)
     scored = [(r.shard, r.window) for queue in queues for r in queue if r.shard >= 0]
     assert sorted(scored) == [(0, w) for w in range(40)] + [(1, w) for w in range(20)]
