@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, FastAPI, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from notebook_store.answers import Idea
@@ -92,11 +93,21 @@ def create_app(notebook: Notebook, token: str) -> FastAPI:
 def _add_reading(app: FastAPI, notebook: Notebook) -> None:
     @app.get("/")
     def about() -> dict[str, Any]:
-        return {"pid": os.getpid(), "entries": notebook.count(), "notices": notebook.notices()}
+        return {
+            "notebook": notebook.identity(),
+            "pid": os.getpid(),
+            "entries": notebook.count(),
+            "notices": notebook.notices(),
+        }
 
     @app.get("/entries")
     def entries(filters: Asked, limit: Annotated[int | None, Query(ge=1)] = None) -> list[dict[str, Any]]:
         return [entry_json(entry) for entry in notebook.entries(limit=limit, **filters)]
+
+    @app.get("/stream")
+    def stream(filters: Asked) -> StreamingResponse:
+        lines = (json.dumps(entry_json(entry)) + "\n" for entry in notebook.stream(**filters))
+        return StreamingResponse(lines, media_type="application/x-ndjson")
 
     @app.get("/count")
     def count(filters: Asked) -> int:

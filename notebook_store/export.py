@@ -60,9 +60,9 @@ def to_markdown(entries: Sequence[Entry], *, title: str) -> str:
     parts = [f"# {_line(title)}"]
     for entry in entries:
         parts += [_heading(entry), _quoted(_inert(entry.body)) if entry.body else "", _facts(entry)]
-        for cell in _cells(entry):
+        for cell in code_cells(entry):
             parts.append(_fenced(cell["source"], "python"))
-            text = "".join(_output_text(output) for output in cell["outputs"])
+            text = "".join(output_text(output) for output in cell["outputs"])
             parts.append(_fenced(text, "text") if text else "")
         parts += [_references(entry)]
         parts += [f"- attached: {_line(attached.name)} ({len(attached.data)} bytes)" for attached in entry.attachments]
@@ -72,19 +72,20 @@ def to_markdown(entries: Sequence[Entry], *, title: str) -> str:
 def to_tsv(entries: Sequence[Entry]) -> str:
     """results.tsv as karpathy/autoresearch writes it, one row for each result with a status in its data.
 
-    The columns come from `commit`, `val_bpb`, `memory_gb` and `status` (keep, discard, crash) of the data; the
-    description is the title. That format writes a crash's numbers as 0.000000 and 0.0; a number that is absent
-    without a crash stays empty.
+    The columns come from `commit`, `val_bpb` (else `score`), `memory_gb` and `status` (keep, discard, crash) of the
+    data; the description is the title. That format writes a crash's numbers as 0.000000 and 0.0; a number that is
+    absent without a crash stays empty.
     """
     rows = [TSV_COLUMNS]
     for entry in entries:
         status = entry.data.get("status")
         if entry.kind is Kind.RESULT and status in TSV_STATUSES:
             crash = status == "crash"
+            score = entry.data.get("val_bpb", entry.data.get("score"))
             rows.append(
                 (
                     str(entry.data.get("commit") or "")[:7],
-                    _number(0.0 if crash else entry.data.get("val_bpb"), 6),
+                    _number(0.0 if crash else score, 6),
                     _number(0.0 if crash else entry.data.get("memory_gb"), 1),
                     str(status),
                     " ".join(entry.title.replace('"', "'").split()),
@@ -96,7 +97,7 @@ def to_tsv(entries: Sequence[Entry]) -> str:
 def _notebook_cells(v4: Any, entry: Entry) -> Iterator[Any]:
     yield v4.new_markdown_cell("\n\n".join(part for part in (_heading(entry), _inert(entry.body)) if part))
     shown: set[str] = set()
-    for cell in _cells(entry):
+    for cell in code_cells(entry):
         outputs = [_output(v4, output) for output in cell["outputs"]]
         shown |= {output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})}
         yield v4.new_code_cell(cell["source"], outputs=outputs)
@@ -117,7 +118,7 @@ def _notebook_cells(v4: Any, entry: Entry) -> Iterator[Any]:
         yield cell
 
 
-def _cells(entry: Entry) -> list[dict[str, Any]]:
+def code_cells(entry: Entry) -> list[dict[str, Any]]:
     """The code cells of an entry, as far as they have the right form."""
     cells = entry.data.get("cells")
     found: list[dict[str, Any]] = []
@@ -134,10 +135,10 @@ def _output(v4: Any, output: JSON) -> Any:
         safe = {kind: _text(data[kind]).rstrip("\n") for kind in SHOWN if kind in data}
         if safe:
             return v4.new_output("display_data", data=safe)
-    return v4.new_output("stream", name="stdout", text=_output_text(output))
+    return v4.new_output("stream", name="stdout", text=output_text(output))
 
 
-def _output_text(output: JSON) -> str:
+def output_text(output: JSON) -> str:
     """What an nbformat output says in plain text."""
     if not isinstance(output, dict):
         return "(an output of unknown form)\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -30,6 +30,7 @@ COLUMNS = {"title": 3.0, "body": 1.0, "keywords": 1.0}  # weights in BM25
 CANDIDATES = 100  # answers of each index that are fused, at least
 FEW = 2000  # entries passing a filter up to which meaning is searched among them alone, exactly
 WIDEST = 2000  # neighbours asked for at once before a filter is applied
+STREAMED = 200  # entries held at once while all are read
 SNIPPET_CHARACTERS = 240  # of an entry found by meaning alone
 
 
@@ -114,6 +115,11 @@ class LocalNotebook(Notebook):
     def entries(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> list[Entry]:
         return self._log.entries(limit=limit, **filters)
 
+    def stream(self, **filters: Unpack[Filters]) -> Iterator[Entry]:
+        ids = self._roster.passing(**filters).ids()
+        for start in range(0, len(ids), STREAMED):
+            yield from self._log.find(ids[start : start + STREAMED]).values()
+
     def count(self, **filters: Unpack[Filters]) -> int:
         return self._log.count(**filters)
 
@@ -144,6 +150,9 @@ class LocalNotebook(Notebook):
         hypotheses = self._roster.passing(kinds=[Kind.HYPOTHESIS])
         matches = [] if vector is None else self._nearest(vector, CANDIDATES, hypotheses)
         return trails.near(self._log, idea, matches, k)
+
+    def identity(self) -> str:
+        return self._log.fact("notebook") or ""
 
     def notices(self) -> list[str]:
         found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
 
@@ -103,6 +103,10 @@ class Notebook(ABC):
         return self.entries(limit=n)
 
     @abstractmethod
+    def stream(self, **filters: Unpack[Filters]) -> Iterator[Entry]:
+        """Entries that pass the filters, oldest first, few of them in memory at a time."""
+
+    @abstractmethod
     def count(self, **filters: Unpack[Filters]) -> int:
         """How many entries pass the filters."""
 
@@ -125,6 +129,10 @@ class Notebook(ABC):
     @abstractmethod
     def like(self, entry_id: str, k: int = 10, **filters: Unpack[Filters]) -> list[Hit]:
         """The k entries most like one, best first, without itself; raises UnknownEntry."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """The notebook's name among all notebooks, made when it was."""
 
     @abstractmethod
     def notices(self) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Unpack
 
 import httpx
@@ -55,6 +56,14 @@ class RemoteNotebook(Notebook):
         more = {} if limit is None else {"limit": limit}
         return [entry_from(one) for one in self._get("/entries", **more, **_asked(filters))]
 
+    def stream(self, **filters: Unpack[Filters]) -> Iterator[Entry]:
+        with self._answering(), self._client.stream("GET", "/stream", params=_asked(filters)) as answer:
+            if not answer.is_success:
+                answer.read()
+                self._told(answer, "/stream")
+            for line in answer.iter_lines():
+                yield entry_from(json.loads(line))
+
     def count(self, **filters: Unpack[Filters]) -> int:
         return int(self._get("/count", **_asked(filters)))
 
@@ -72,6 +81,9 @@ class RemoteNotebook(Notebook):
 
     def like(self, entry_id: str, k: int = 10, **filters: Unpack[Filters]) -> list[Hit]:
         return [hit_from(one) for one in self._get("/like", id=entry_id, k=k, **_asked(filters))]
+
+    def identity(self) -> str:
+        return str(self._get("/")["notebook"])
 
     def notices(self) -> list[str]:
         return [str(notice) for notice in self._get("/")["notices"]]
@@ -92,13 +104,21 @@ class RemoteNotebook(Notebook):
         return self._asked("POST", path, json=body)
 
     def _asked(self, method: str, path: str, **more: Any) -> Any:
+        with self._answering():
+            return self._told(self._client.request(method, path, **more), path)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
         try:
-            answer = self._client.request(method, path, **more)
+            yield
         except httpx.HTTPError as error:
             raise errors.NotServed(
                 f"no notebook answers at {self._url} ({error or type(error).__name__}); "
                 "see that its owner runs, or leave the address out"
             ) from error
+
+    def _told(self, answer: httpx.Response, path: str) -> Any:
+        """What an answer says; raises what went wrong at the owner."""
         try:
             told = answer.json()
         except json.JSONDecodeError as error:
