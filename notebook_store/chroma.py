@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -45,16 +46,17 @@ class ChromaFolder:
         self._lock = lock
 
     @classmethod
-    def open(cls, folder: Path, *, rebuild: bool = False) -> Self:
+    def open(cls, folder: Path, *, rebuild: bool = False, server: str | None = None) -> Self:
         """Locks and opens the folder; it is made when missing.
 
         Args:
             folder: for this index alone.
             rebuild: begin with an empty index, whatever is there.
+            server: address of a `chroma run` that holds the vectors instead; the folder holds the lock all the same.
 
         Raises:
             FolderOwned: another process, or this one, has it open.
-            IndexBroken: what is there cannot be read.
+            IndexBroken: what is there cannot be read, or the server does not answer.
         """
         folder.mkdir(parents=True, exist_ok=True)
         owner = folder / "owner.pid"
@@ -68,10 +70,17 @@ class ChromaFolder:
             data = folder / "data"
             if rebuild:
                 shutil.rmtree(data, ignore_errors=True)
-            return cls(_client(data), lock)
+            return cls(_client(data) if server is None else _server_client(server), lock)
         except BaseException:
             lock.release()
             raise
+
+    def forget(self, name: str) -> None:
+        """Deletes the index called `name`, if there is one."""
+        from chromadb.errors import NotFoundError
+
+        with _readable(name), contextlib.suppress(NotFoundError):
+            self._client.delete_collection(name)
 
     def collection(self, name: str, embedder: Embedder) -> ChromaIndex:
         """The index called `name`, made when missing.
@@ -203,12 +212,35 @@ def _client(data: Path) -> ClientAPI:
         raise
 
 
+def _server_client(url: str) -> ClientAPI:
+    import chromadb
+    from chromadb.config import Settings
+
+    parts = urlsplit(url)
+    try:
+        return chromadb.HttpClient(
+            host=parts.hostname or "localhost",
+            port=parts.port or (443 if parts.scheme == "https" else 8000),
+            ssl=parts.scheme == "https",
+            settings=Settings(anonymized_telemetry=False),
+        )
+    except ValueError as error:  # how Chroma says that it cannot connect
+        raise IndexBroken(
+            f"no Chroma answers at {url} ({error}); start it with `chroma run`, or use another"
+        ) from error
+
+
 @contextlib.contextmanager
 def _readable(name: str) -> Iterator[None]:
+    import httpx
     from chromadb.errors import ChromaError
 
     try:
         yield
+    except httpx.HTTPError as error:
+        raise IndexBroken(
+            f"the Chroma server of {name} does not answer ({error}); start it with `chroma run`"
+        ) from error
     except ChromaError as error:
         if "(code: 13)" in str(error):  # SQLITE_FULL, in Chroma's words
             raise NoSpace(f"the disk is full: cannot write the vector index {name}; free some space") from error

@@ -11,14 +11,16 @@ from notebook_store.answers import Claim, Hit, Idea, Near, Report, Tried
 from notebook_store.chroma import ChromaFolder
 from notebook_store.embed import Embedder, Vectors
 from notebook_store.entry import Entry, Kind, Relation
-from notebook_store.errors import EmbedderDown, FolderOwned, UnknownEntry
-from notebook_store.index import Match, VectorIndex, fuse
+from notebook_store.errors import EmbedderDown, FolderOwned, IndexBroken, UnknownEntry
+from notebook_store.index import Match, fuse
 from notebook_store.indexer import Indexer
 from notebook_store.lexical import LexicalIndex
 from notebook_store.log import Filters, Log
 from notebook_store.notebook import Notebook
 from notebook_store.roster import Passing, Roster
 from notebook_store.server import served_at
+from notebook_store.setup import FACT as SETUP_FACT
+from notebook_store.setup import Setup
 from notebook_store.words import Snippet
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ SNIPPET_CHARACTERS = 240  # of an entry found by meaning alone
 class LocalNotebook(Notebook):
     """See `Notebook.open` and `Notebook.read`."""
 
-    def __init__(self, log: Log, embedder: Embedder | None, chroma: ChromaFolder | None) -> None:
+    def __init__(
+        self, log: Log, embedder: Embedder | None, chroma: ChromaFolder | None, *, collection: str = COLLECTION
+    ) -> None:
         self._log = log
         self._embedder = embedder
         self._chroma = chroma
@@ -46,19 +50,20 @@ class LocalNotebook(Notebook):
         self._exact: ExactIndex | None = None
         self._indexer: Indexer | None = None
         self._fault: str | None = None  # why the last search did without meaning
+        self._slow: str | None = None  # why it did without the vector index
         if embedder is not None:
             from notebook_store.exact import ExactIndex
 
             self._exact = ExactIndex(log.database, name="embeddings", embedder=embedder)
             if chroma is not None:
-                vectors = chroma.collection(COLLECTION, embedder)
+                vectors = chroma.collection(collection, embedder)
                 self._indexer = Indexer(log=log, embedder=embedder, exact=self._exact, vectors=vectors, warm=self._warm)
 
     @classmethod
-    def owned(cls, folder: Path, *, embedder: Embedder, rebuild: bool) -> Self:
+    def owned(cls, folder: Path, *, embedder: Embedder, rebuild: bool, chroma_url: str | None) -> Self:
         """See `Notebook.open`."""
         try:
-            chroma = ChromaFolder.open(folder / CHROMA_FOLDER, rebuild=rebuild)
+            chroma = ChromaFolder.open(folder / CHROMA_FOLDER, rebuild=rebuild, server=chroma_url)
         except FolderOwned as error:
             url = served_at(folder)
             remedy = f"reach it with --url {url}" if url else "stop it, or read the notebook beside it"
@@ -66,7 +71,11 @@ class LocalNotebook(Notebook):
         try:
             log = Log.open(folder, create=True)
             try:
-                notebook = cls(log, embedder, chroma)
+                # Several notebooks may share a server.
+                name = COLLECTION if chroma_url is None else f"{COLLECTION}-{log.fact('notebook')}"
+                if rebuild:
+                    chroma.forget(name)
+                notebook = cls(log, embedder, chroma, collection=name)
             except BaseException:
                 log.database.close()
                 raise
@@ -115,6 +124,10 @@ class LocalNotebook(Notebook):
     def entries(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> list[Entry]:
         return self._log.entries(limit=limit, **filters)
 
+    def keep_setup(self, setup: Setup) -> None:
+        """Notes with what the index is made, for whoever opens the notebook next."""
+        self._log.note_fact(SETUP_FACT, setup.kept())
+
     def stream(self, **filters: Unpack[Filters]) -> Iterator[Entry]:
         ids = self._roster.passing(**filters).ids()
         for start in range(0, len(ids), STREAMED):
@@ -162,6 +175,8 @@ class LocalNotebook(Notebook):
             lacking = self._log.count() - self._exact.count()
             if lacking > 0:
                 found.append(f"{lacking} entries are not embedded with this model yet; they are found by words alone")
+        if self._slow is not None:
+            found.append(f"meanings are compared one by one: {self._slow}")
         return found
 
     # ---- keeping the indexes ---------------------------------------------------------------------------------
@@ -253,23 +268,28 @@ class LocalNotebook(Notebook):
     def _nearest(self, vector: Vectors, depth: int, passing: Passing | None) -> list[Match]:
         """The entries nearest in meaning, of those that pass."""
         assert self._exact is not None
-        index = self._all_vectors(self._exact)
         if passing is None:
-            return index.query(vector, depth)
+            return self._all_nearest(self._exact, vector, depth)
         if len(passing.seqs) > FEW:
-            wide = index.query(vector, min(WIDEST, int(2 * depth / passing.share)))
+            wide = self._all_nearest(self._exact, vector, min(WIDEST, int(2 * depth / passing.share)))
             found = [match for match in wide if match.id in passing]
             if len(found) >= depth // 2:
                 return found[:depth]
         return self._exact.query(vector, depth, among=passing.ids())
 
-    def _all_vectors(self, exact: ExactIndex) -> VectorIndex:
-        """Chroma for its owner, who also picks up what other processes have appended; the stored vectors otherwise."""
+    def _all_nearest(self, exact: ExactIndex, vector: Vectors, k: int) -> list[Match]:
+        """By Chroma for its owner, who also picks up what others have appended; by the stored vectors otherwise."""
         if self._indexer is None:
-            return exact
+            return exact.query(vector, k)
         if self._indexer.behind():
             self._indexer.wake()
-        return self._indexer.vectors
+        try:
+            found = self._indexer.vectors.query(vector, k)
+        except IndexBroken as error:
+            self._slow = str(error)
+            return exact.query(vector, k)
+        self._slow = None
+        return found
 
 
 def _beginning(entry: Entry) -> Snippet:

@@ -27,20 +27,23 @@ class Notebook(ABC):
     """
 
     @staticmethod
-    def open(folder: Path, *, embedder: Embedder, rebuild: bool = False) -> LocalNotebook:
+    def open(
+        folder: Path, *, embedder: Embedder, rebuild: bool = False, chroma_url: str | None = None
+    ) -> LocalNotebook:
         """Opens or makes the notebook in `folder` as its one owner, and begins to index what is missing.
 
         Args:
             folder: the notebook's own.
             embedder: makes the vectors; it must be the one that the index was made with.
             rebuild: throw both indexes away first and make them anew from the log.
+            chroma_url: a `chroma run` that holds the vectors; None: the folder itself.
 
         Raises:
             FolderOwned, IndexBroken, EmbedderChanged, NewerSchema, LogBroken.
         """
         from notebook_store.local import LocalNotebook
 
-        return LocalNotebook.owned(folder, embedder=embedder, rebuild=rebuild)
+        return LocalNotebook.owned(folder, embedder=embedder, rebuild=rebuild, chroma_url=chroma_url)
 
     @staticmethod
     def read(folder: Path, *, embedder: Embedder | None = None) -> LocalNotebook:

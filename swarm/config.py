@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from swarm.errors import InputError
 
@@ -81,6 +81,24 @@ class WaveSettings(_Section):
     size: int = Field(default=12, ge=4, le=64)  # experiments a wave; 10-13 suits a dozen constants
 
 
+class NotebookSettings(_Section):
+    """[notebook]: whose it is, and with what its index is made. Left out: this home's, as it was made before."""
+
+    url: str | None = None  # of another swarm's served notebook, to work in that one; SWARM_NOTEBOOK_TOKEN opens it
+    port: int = Field(default=0, ge=0, le=65535)  # at which ours is served on 127.0.0.1; 0 takes a free one
+    embeddings_url: str | None = None  # base of an OpenAI-compatible API that embeds; None: the built-in model
+    embeddings_model: str | None = None  # as that server calls it
+    embeddings_dimension: int | None = Field(default=None, gt=0)  # numbers a vector
+    embeddings_revision: str = "unknown"  # which weights of the model
+    chroma_url: str | None = None  # of a `chroma run` that holds the vectors; None: the home itself
+
+    @model_validator(mode="after")
+    def _embeddings_whole(self) -> Self:
+        if self.embeddings_url is not None and not (self.embeddings_model and self.embeddings_dimension):
+            raise ValueError("embeddings_url needs embeddings_model and embeddings_dimension beside it")
+        return self
+
+
 class Settings(_Section):
     """All of swarm.toml."""
 
@@ -95,6 +113,7 @@ class Settings(_Section):
     }
     promotion: PromotionSettings = PromotionSettings()
     waves: WaveSettings = WaveSettings()
+    notebook: NotebookSettings = NotebookSettings()
     approve: bool = False  # what the reviewer approves waits for a person's yes
     seed: int = 0  # the one source of randomness: proposals, designs and trial seeds follow from it
 

@@ -16,9 +16,10 @@ from swarm.agents.optimizer import OptimizerProposer
 from swarm.agents.reader import LiteratureReader
 from swarm.agents.reviewer import RuleReviewer
 from swarm.assemble.choice import Choice, StartRequest, choose
-from swarm.assemble.stores import owned_library, owned_notebook
+from swarm.assemble.stores import owned_library, session_notebook
 from swarm.assemble.team import Team
 from swarm.assemble.workplace import opened_workplace
+from swarm.errors import InputError
 from swarm.executors.preflight import Preflight
 from swarm.home import Home
 from swarm.leases.desk import LeaseDesk
@@ -62,7 +63,10 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
         say(f"session {choice.name}: task {choice.task.name}")
         place = await stack.enter_async_context(opened_workplace(home, choice, desk, tiers_of(choice.settings), say))
         say(f"it runs on {_described(place.slots)}")
-        notebook = stack.enter_context(await asyncio.to_thread(owned_notebook, home))
+        notebook = await asyncio.to_thread(stack.enter_context, session_notebook(home, choice.settings.notebook))
+        begun = choice.name in ledger.sessions()
+        if not begun and await asyncio.to_thread(lambda: notebook.count(session=choice.name) > 0):
+            raise InputError(f"the notebook has another session '{choice.name}'; name this one with --session")
         library = stack.enter_context(await asyncio.to_thread(owned_library, home))
         premises = Premises(
             folder=home.session(choice.name),

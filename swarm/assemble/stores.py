@@ -1,24 +1,90 @@
 """The notebook and the library of a home, as their owner and as everybody else opens them."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from notebook_store.embed import MiniLM
+from notebook_store.errors import NotServed
+from notebook_store.local import LocalNotebook
 from notebook_store.notebook import Notebook
+from notebook_store.server import TOKEN_FILE, served_at, serving, token_of
+from notebook_store.setup import Setup, kept_setup
 from papers.library import STARTER, Library
+from swarm.config import NotebookSettings
 from swarm.errors import InputError
 from swarm.home import Home
 
+TOKEN_VARIABLE = "SWARM_NOTEBOOK_TOKEN"  # noqa: S105 - the variable's name
 
-def owned_notebook(home: Home) -> Notebook:
-    """The notebook as the process that owns the home opens it."""
-    return Notebook.open(home.notebook, embedder=MiniLM())
+
+def owned_notebook(home: Home, settings: NotebookSettings | None = None, *, rebuild: bool = False) -> LocalNotebook:
+    """The notebook as the process that owns the home opens it, with what it was made with unless settings differ.
+
+    Raises what `Notebook.open` does: EmbedderChanged where settings name another embedder and ``rebuild`` is not set.
+    """
+    setup = setup_of(home, settings)
+    notebook = Notebook.open(home.notebook, embedder=setup.embedder(), rebuild=rebuild, chroma_url=setup.chroma_url)
+    notebook.keep_setup(setup)
+    return notebook
+
+
+def setup_of(home: Home, settings: NotebookSettings | None) -> Setup:
+    """Who embeds, and where the vector index is: as settings say, else as the notebook was made."""
+    kept = kept_setup(home.notebook)
+    if settings is None:
+        return kept
+    chroma_url = settings.chroma_url or kept.chroma_url
+    if settings.embeddings_url is None:
+        return replace(kept, chroma_url=chroma_url)
+    return Setup(
+        embeddings_url=settings.embeddings_url,
+        embeddings_model=settings.embeddings_model or "",
+        embeddings_dimension=settings.embeddings_dimension or 0,
+        embeddings_revision=settings.embeddings_revision,
+        chroma_url=chroma_url,
+    )
+
+
+@contextmanager
+def session_notebook(home: Home, settings: NotebookSettings) -> Iterator[Notebook]:
+    """The notebook a session works in: another swarm's, or the home's own, which is served meanwhile."""
+    if settings.url is not None:
+        with Notebook.connect(settings.url, _token(None)) as elsewhere:
+            yield elsewhere
+        return
+    with owned_notebook(home, settings) as notebook, serving(notebook, home.notebook, port=settings.port):
+        yield notebook
 
 
 def open_notebook(home: Home) -> Notebook:
-    """The notebook as any process may read it, search it and append to it, beside its owner or without one."""
+    """The notebook as any process may use it: through its owner where one serves it, else beside it."""
+    if (address := served_at(home.notebook)) is not None:
+        try:
+            return Notebook.connect(address, token_of(home.notebook))
+        except NotServed:
+            pass  # its owner was killed: what it left is read as it is
     if not home.notebook.exists():
         raise InputError(f"the notebook of {home.root} is still empty; begin with `swarm start`")
-    return Notebook.read(home.notebook, embedder=MiniLM())
+    return Notebook.read(home.notebook, embedder=kept_setup(home.notebook).embedder())
+
+
+def notebook_at(url: str, root: Path) -> Notebook:
+    """The notebook that an owner serves; the token is in SWARM_NOTEBOOK_TOKEN, else beside the notebook of ``root``."""
+    return Notebook.connect(url, _token(root / "notebook" / TOKEN_FILE))
+
+
+def _token(file: Path | None) -> str:
+    token = os.environ.get(TOKEN_VARIABLE)
+    if token is None and file is not None and file.is_file():
+        token = file.read_text(encoding="ascii").strip()
+    if token is None:
+        raise InputError(
+            f"a notebook elsewhere needs its token: set {TOKEN_VARIABLE} to what its owner has in notebook/{TOKEN_FILE}"
+        )
+    return token
 
 
 def open_library(home: Home, *, cores: int = 1) -> Library:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from swarm import __version__
-from swarm.cli import experiments, live, machine, notebook, papers, people, sessions, tasks
+from swarm.cli import experiments, live, machine, notebook, notebook_upkeep, papers, people, sessions, tasks
 from swarm.cli.options import HOME, InHome, SwarmGroup
 
 app = typer.Typer(
@@ -50,6 +50,14 @@ for command in (
     sessions.leases,
 ):
     app.command()(command)
+for name, upkeep in (
+    ("export", notebook_upkeep.export),
+    ("import", notebook_upkeep.import_entries),
+    ("serve", notebook_upkeep.serve),
+    ("reindex", notebook_upkeep.reindex),
+    ("check", notebook_upkeep.check),
+):
+    notebook.app.command(name)(upkeep)
 app.add_typer(notebook.app, name="notebook")
 app.add_typer(papers.app, name="papers")
 app.add_typer(tasks.app, name="task")

@@ -119,6 +119,7 @@ def test_the_notebook_is_listed_searched_and_shown() -> None:
     hits = told("notebook", "search", "confirmed gain over the incumbent")
     assert set(hits[0]) == {
         "id", "kind", "title", "score", "author", "created_at", "session", "experiment", "citations",
+        "snippet",
     }  # fmt: skip
     assert hits[0]["id"] in {decision["id"] for decision in decisions}
     shown = told("notebook", "show", hits[0]["id"])
