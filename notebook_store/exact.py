@@ -12,6 +12,9 @@ from notebook_store.embed import Embedder, Vectors, model_key
 from notebook_store.index import Match, best_rows
 
 
+READ_BATCH = 5000  # vectors read from the table at once
+
+
 class ExactIndex:
     """A VectorIndex over an SQLite table, one set of vectors for each model.
 
@@ -118,12 +121,20 @@ class ExactIndex:
         self._matrix: Vectors = np.zeros((0, self._dimension), dtype=np.float32)  # grown by doubling
 
     def _refresh(self) -> None:
-        """Reads the rows that are newer than the matrix."""
+        """Reads the rows that are newer than the matrix, without keeping other readers waiting for long."""
+        while self._read_some():
+            pass
+
+    def _read_some(self) -> bool:
+        """Reads some of them; whether there were any."""
         with self._database.read() as connection:
-            sql = f"SELECT stamp, id, vector FROM {self._table} WHERE stamp > ? AND model = ? ORDER BY stamp"  # noqa: S608 - as above
-            fresh = connection.execute(sql, (self._stamp, self._model)).fetchall()
+            sql = (
+                f"SELECT stamp, id, vector FROM {self._table} WHERE stamp > ? AND model = ? "  # noqa: S608 - as above
+                "ORDER BY stamp LIMIT ?"
+            )
+            fresh = connection.execute(sql, (self._stamp, self._model, READ_BATCH)).fetchall()
         if not fresh:
-            return
+            return False
         ids = list(self._ids)  # queries under way hold the old list
         for row in fresh:
             if row["id"] not in self._rows:
@@ -137,3 +148,4 @@ class ExactIndex:
             self._matrix[self._rows[row["id"]]] = np.frombuffer(row["vector"], dtype="<f4")
         self._ids = ids
         self._stamp = fresh[-1]["stamp"]
+        return True

@@ -67,7 +67,7 @@ class LexicalIndex:
         scores = postings.scores(words)
         rows = np.flatnonzero(scores)
         if among is not None:
-            rows = rows[np.isin(postings.seqs[rows], among, assume_unique=True)]
+            rows = rows[np.isin(postings.seqs, among, assume_unique=True, kind="table")[rows]]
         rows = rows[best_rows(scores[rows], k)]
         ids = self._ids([int(seq) for seq in postings.seqs[rows]])
         best = scores[rows[0]] if len(rows) else np.float32(1)

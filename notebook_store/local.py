@@ -155,7 +155,8 @@ class LocalNotebook(Notebook):
         text = f"{entry.title}\n{entry.body}"
         known = self._exact is not None and not self._exact.missing([entry_id])
         vector = self._exact.vectors([entry_id])[0] if self._exact and known else self._vector(text)
-        hits = self._found(text, vector, k + 1, filters)
+        # Where meaning tells, a whole page of words would only cost time.
+        hits = self._found(entry.title if vector is not None else text, vector, k + 1, filters)
         return [hit for hit in hits if hit.entry.id != entry_id][:k]
 
     def near(self, idea: Idea, k: int = 3) -> list[Near]:
