@@ -11,7 +11,6 @@ from notebook_store.database import Database
 from notebook_store.embed import Embedder, Vectors, model_key
 from notebook_store.index import Match, best_rows
 
-
 READ_BATCH = 5000  # vectors read from the table at once
 
 
