@@ -31,24 +31,25 @@ def chunk(pages: Iterable[Page]) -> Iterator[Chunk]:
     for page in pages:
         text = one_line(page.text)
         if len(text.split()) > WHOLE_WORDS:
-            for passage in _pack(_sentences(text)):
+            for passage in _pack(sentences(text)):
                 yield Chunk(page=page.number, section=page.section, text=passage)
         elif text:
             yield Chunk(page=page.number, section=page.section, text=text)
 
 
-def _sentences(text: str) -> Iterator[str]:
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a text on one line; what has no full stop is cut after some hundred words."""
     for sentence in _SENTENCE_END.split(text):
         words = sentence.split()
         for start in range(0, len(words), _LONGEST_SENTENCE):
             yield " ".join(words[start : start + _LONGEST_SENTENCE])
 
 
-def _pack(sentences: Iterable[str]) -> list[str]:
+def _pack(parts: Iterable[str]) -> list[str]:
     passages: list[str] = []
     open_sentences: list[str] = []
     size = 0  # words in open_sentences
-    for sentence in sentences:
+    for sentence in parts:
         open_sentences.append(sentence)
         size += len(sentence.split())
         if size >= TARGET_WORDS:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+_GZIP = b"\x1f\x8b"  # that gzip data begin with
 HEAD_BYTES = 64 * 1024  # looked at to tell the format
 LINE_BYTES = 8 * 1024 * 1024  # the longest line of a record; a paper's whole text has about 0.1 MB
 WHOLE_BYTES = 64 * 1024 * 1024  # the largest file of a format that must be read in one piece
@@ -88,9 +89,9 @@ def open_source(path: Path, gauge: Gauge) -> Source:
     """Raises UnreadableError, with the reason, for what is missing, forbidden, empty or no regular file."""
     try:
         if not path.is_file():
-            raise UnreadableError("is not a regular file" if path.exists() else "does not exist")
+            raise UnreadableError(_why_no_file(path))
         with path.open("rb") as raw:
-            gzipped = raw.read(2) == b"\x1f\x8b"
+            gzipped = raw.read(2) == _GZIP
     except PermissionError as error:
         raise UnreadableError("no permission to read it; change its mode with `chmod +r`") from error
     except OSError as error:
@@ -100,7 +101,15 @@ def open_source(path: Path, gauge: Gauge) -> Source:
         head = stream.read(HEAD_BYTES)
     if not head.strip():
         raise UnreadableError("the file is empty")
+    if gzipped and head.startswith(_GZIP):
+        raise UnreadableError("gzipped twice; unpack it once")
     return Source(path=path, gzipped=gzipped, head=head, gauge=gauge)
+
+
+def _why_no_file(path: Path) -> str:
+    if path.exists():
+        return "is not a regular file"
+    return "does not exist; it is a link to a file that is gone" if path.is_symlink() else "does not exist"
 
 
 class _Gauged(io.RawIOBase):

@@ -202,7 +202,7 @@ def test_pdf_keeps_pages_and_finds_its_identity(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (WARMUP_PDF[: len(WARMUP_PDF) // 2], "truncated"),
-        (pdf([[("Secret", 10)]], encrypted=True), "encrypted"),
+        (pdf([[("Secret", 10)]], password=b"secret"), "encrypted"),
         (pdf([[], []]), "no text layer"),
         (pdf([[("x", 10)]] * 1501), "has 1501 pages"),
         (gzip.compress(WARMUP_PDF), "gzipped PDF"),
