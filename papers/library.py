@@ -152,11 +152,16 @@ class Library:
         if digest and tally.refusals == refusals_before:
             self._store.mark_read(digest, records)
 
-    def embed(self, *, progress: Progress | None = None) -> int:
-        """Computes the vectors that are missing, every paper's first passage first; returns how many."""
+    def embed(self, *, progress: Progress | None = None, at_most: int | None = None) -> int:
+        """Computes vectors that are missing, every paper's first passage first; returns how many.
+
+        Args:
+            progress: told now and then how far it is.
+            at_most: so many; None: all.
+        """
         if self._vectors is None or self._embedder is None:
             return 0
-        missing = self._vectors.missing(list(self._store.chunk_ids()))
+        missing = self._vectors.missing(list(self._store.chunk_ids()))[:at_most]
         for start in range(0, len(missing), _BATCH_EMBED):
             ids = missing[start : start + _BATCH_EMBED]
             chunks = self._store.chunks(ids)

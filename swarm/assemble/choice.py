@@ -22,6 +22,7 @@ class StartRequest:
     config: Path | None = None  # swarm.toml; None: what the session was opened with, else the defaults
     limits: Mapping[str, float | None] | None = None  # fields of Limits from the command line; None: not given
     seed: int | None = None  # None: as configured
+    papers: tuple[Path, ...] = ()  # files and folders that the library gets before the session begins
     approve: bool = False  # hold what the reviewer approves for a person; False: as configured
     executor: Literal["local", "sky"] | None = None  # None: as configured
 

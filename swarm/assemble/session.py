@@ -16,7 +16,7 @@ from swarm.agents.optimizer import OptimizerProposer
 from swarm.agents.reader import LiteratureReader
 from swarm.agents.reviewer import RuleReviewer
 from swarm.assemble.choice import Choice, StartRequest, choose
-from swarm.assemble.stores import owned_library, session_notebook
+from swarm.assemble.stores import add_papers, owned_library, session_notebook
 from swarm.assemble.team import Team
 from swarm.assemble.workplace import opened_workplace
 from swarm.errors import InputError
@@ -68,6 +68,10 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
         if not begun and await asyncio.to_thread(lambda: notebook.count(session=choice.name) > 0):
             raise InputError(f"the notebook has another session '{choice.name}'; name this one with --session")
         library = stack.enter_context(await asyncio.to_thread(owned_library, home))
+        if request.papers:
+            say(f"reading papers from {', '.join(map(str, request.papers))}")
+            added, table = await asyncio.to_thread(add_papers, library, home, request.papers, embed=False)
+            say(f"papers: {added.new} new, {added.known} known, {added.unreadable_count} unreadable; see {table}")
         premises = Premises(
             folder=home.session(choice.name),
             ledger=ledger,

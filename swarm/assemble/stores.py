@@ -1,7 +1,7 @@
 """The notebook and the library of a home, as their owner and as everybody else opens them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from notebook_store.notebook import Notebook
 from notebook_store.server import TOKEN_FILE, served_at, serving, token_of
 from notebook_store.setup import Setup, kept_setup
 from papers.library import STARTER, Library
+from papers.results import AddReport, Progress
 from swarm.config import NotebookSettings
 from swarm.errors import InputError
 from swarm.home import Home
@@ -99,6 +100,31 @@ def owned_library(home: Home) -> Library:
     library = Library.open(home.papers, embedder=MiniLM())
     library.add([STARTER], embed=False)  # searched by words at once, by meaning when somebody embeds
     return library
+
+
+def check_paths(paths: Sequence[Path]) -> None:
+    """Raises InputError for the first path that is not there."""
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise InputError(f"no file or folder {missing[0]}; check the path")
+
+
+def add_papers(
+    library: Library, home: Home, paths: Sequence[Path], *, progress: Progress | None = None, embed: bool = True
+) -> tuple[AddReport, Path]:
+    """Adds papers and says what became of them, and in which file it stands for each, with the reasons.
+
+    Raises InputError for a path that is not there.
+    """
+    check_paths(paths)
+    table = home.papers / "last-add.tsv"
+    part = table.with_name(f"{table.name}.{os.getpid()}")
+    try:
+        with part.open("w", encoding="utf-8") as rows:
+            report = library.add(paths, progress=progress, table=rows, embed=embed)
+    finally:
+        part.replace(table)  # as far as it came
+    return report, table
 
 
 def data_folder() -> Path:

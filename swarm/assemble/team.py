@@ -17,6 +17,8 @@ from swarm.research.experiment import Experiment, Proposal, Review
 from swarm.research.knobs import derive_ranges, read_knobs
 from trainer.contract import Task
 
+_EMBEDDED_A_READING = 256  # passages whose meaning is computed before the reader reads; words find the others
+
 
 @dataclass(frozen=True, kw_only=True)
 class Team:
@@ -54,7 +56,7 @@ class Team:
         return await self.reviewer.review(proposal, context)
 
     async def read(self, factors: Sequence[str]) -> None:
-        await asyncio.to_thread(self.library.embed)
+        await asyncio.to_thread(self.library.embed, at_most=_EMBEDDED_A_READING)
         await self.reader.read(factors)
 
     async def analyse(self, report: WaveReport) -> str:

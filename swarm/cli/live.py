@@ -33,6 +33,9 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
         typer.Option("--executor", help="Where trials run: this machine, or clusters that SkyPilot starts."),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="All randomness follows from it.")] = None,
+    papers: Annotated[
+        list[Path] | None, typer.Option("--papers", metavar="PATH", help="Add these papers first; may be repeated.")
+    ] = None,
     approve: Annotated[
         bool, typer.Option("--approve", help="Run only what you say yes to with `swarm approve`.")
     ] = False,
@@ -51,6 +54,7 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
     import asyncio
 
     from swarm.assemble.choice import StartRequest
+    from swarm.assemble.stores import check_paths
     from swarm.cli.following import run_session
     from swarm.errors import InputError
     from swarm.home import Home
@@ -62,8 +66,16 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
             raise InputError(f"--{name.replace('_', '-')} is {limit:g}; give a number above 0, or leave it out")
     if task is not None:
         find_task(task)  # before a home is made for a misspelt name
+    check_paths(papers or ())
     request = StartRequest(
-        task=task, session=session, config=config, limits=limits, seed=seed, approve=approve, executor=executor
+        task=task,
+        session=session,
+        config=config,
+        limits=limits,
+        seed=seed,
+        papers=tuple(papers or ()),
+        approve=approve,
+        executor=executor,
     )
     place = Home(home, create=True)
     shown = _shown(plain=plain or detach, log_json=log_json)

@@ -3,9 +3,8 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self, TextIO
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -35,12 +34,10 @@ def add(
     home: InHome = HOME,
 ) -> None:
     """Add papers; says how many were new, known and unreadable, and why."""
-    from swarm.errors import InputError
+    from swarm.assemble.stores import check_paths
     from swarm.home import Home
 
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise InputError(f"no file or folder {missing[0]}; check the path")
+    check_paths(paths)  # before a home is made
     _add(Home(home, create=True), paths, as_json)
 
 
@@ -71,13 +68,12 @@ def fetch(
 
 
 def _add(home: "Home", paths: list[Path], as_json: bool) -> None:
-    from swarm.assemble.stores import open_library
+    from swarm.assemble.stores import add_papers, open_library
     from swarm.wording import plain
 
-    table = home.papers / "last-add.tsv"
-    with open_library(home, cores=os.cpu_count() or 1) as library, _replaced(table) as rows, _Bar() as bar:
+    with open_library(home, cores=os.cpu_count() or 1) as library, _Bar() as bar:
         try:
-            report = library.add(paths, progress=bar.show, table=rows)
+            report, table = add_papers(library, home, paths, progress=bar.show)
         except KeyboardInterrupt:
             print("\ninterrupted; what was read is kept, and the same command goes on from there", file=sys.stderr)
             raise typer.Exit(130) from None
@@ -102,17 +98,6 @@ def _add(home: "Home", paths: list[Path], as_json: bool) -> None:
     if report.unreadable_count > SHOWN_REFUSALS:
         print(f"  and {report.unreadable_count - SHOWN_REFUSALS} more")
     print(f"what became of each: {table}")
-
-
-@contextmanager
-def _replaced(file: Path) -> Iterator[TextIO]:
-    """Writes a file that takes its place when it is whole, or as far as it came."""
-    part = file.with_name(f"{file.name}.{os.getpid()}")
-    with part.open("w", encoding="utf-8") as rows:
-        try:
-            yield rows
-        finally:
-            part.replace(file)
 
 
 class _Bar:

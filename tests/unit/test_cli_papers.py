@@ -9,9 +9,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from swarm.assemble.choice import StartRequest
+from swarm.assemble.session import opened_session
+from swarm.assemble.stores import open_library
 from swarm.cli import app
+from swarm.home import Home
 from tests.arxiv_server import ArxivServer, arxiv_server
 from tests.paper_files import WARMUP_PDF
+from tests.small_home import task_folder
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +117,21 @@ def test_fetch_offline_is_one_line(home: Path, server: ArxivServer) -> None:
     assert done.exit_code == 1
     assert done.stderr.startswith("swarm: arXiv answered 403")
     assert done.stderr.count("\n") == 1
+
+
+async def test_a_session_begins_with_the_papers_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("title,abstract\nWombat schedules,Wombats warm up slowly.\n,No title\n")
+    task, said = task_folder(tmp_path / "task"), list[str]()
+    request = StartRequest(task=str(task), papers=(tmp_path / "mine.csv",))
+    home = Home(tmp_path / "home", create=True)
+    async with opened_session(home, request, said.append):
+        with open_library(home) as library:  # beside the session that owns it
+            assert library.search("wombat warmup", 1)[0].title == "Wombat schedules"
+    assert any("papers: 1 new, 0 known, 1 unreadable; see " in line for line in said)
+
+
+def test_a_session_is_not_begun_with_papers_that_are_not_there(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["--home", str(tmp_path / "home"), "start", "tinytext", "--papers", "nowhere"])
+    assert done.exit_code == 2
+    assert "no file or folder nowhere" in done.stderr
+    assert not (tmp_path / "home").exists()
