@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TypedDict, Unpack
 
 from notebook_store.answers import Claim
 from notebook_store.database import Database
-from notebook_store.entry import Entry, Kind, Relation, digest
+from notebook_store.entry import JSON, Entry, Kind, Relation, digest
 from notebook_store.errors import EntryConflict
 from notebook_store.records import entry_of, insert
 
@@ -126,6 +127,17 @@ class Log:
         with self.database.read() as connection:
             rows = connection.execute(sql, (*parameters, -1 if limit is None else limit)).fetchall()
             return [entry_of(connection, row) for row in rows]
+
+    def changes(self, factor: str, limit: int) -> dict[str, dict[str, JSON]]:
+        """Of the newest hypotheses on a constant, what each sets: id -> data["changes"]. Reads nothing older."""
+        sql = (
+            "SELECT c.id, json_extract(c.details, '$.data.changes') AS changes "
+            "FROM factors JOIN entries AS c USING (seq) WHERE factor = ? AND kind = ? ORDER BY factors.seq DESC LIMIT ?"
+        )
+        with self.database.read() as connection:
+            rows = connection.execute(sql, (factor, Kind.HYPOTHESIS.value, limit)).fetchall()
+        told = {row["id"]: json.loads(row["changes"]) for row in rows if isinstance(row["changes"], str)}
+        return {name: changes for name, changes in told.items() if isinstance(changes, dict)}
 
     def ids(self, *, after: int = 0) -> list[tuple[int, str]]:
         """(place in the log, id) of the entries behind place `after`, in the order of appending."""

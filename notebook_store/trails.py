@@ -13,7 +13,7 @@ from notebook_store.log import Log
 MOST_GROUNDS = 50  # entries that are told of what an entry rests on
 NEAR_DISTANCE = 0.15  # of two configurations: closer ones are near
 NEAR_MEANING = 0.6  # cosine of two hypotheses: higher ones are near
-COMPARED = 200  # newest hypotheses on each constant whose configuration is compared
+COMPARED = 50  # newest hypotheses on each constant whose configuration is compared
 
 
 def tried(log: Log, entry: Entry) -> list[Tried]:
@@ -40,20 +40,21 @@ def grounds(log: Log, entry: Entry) -> list[tuple[Relation, Entry]]:
 def near(log: Log, idea: Idea, by_meaning: Sequence[Match], k: int) -> list[Near]:
     """The k hypotheses nearest to an idea by either measure, of those that are near."""
     similarity = {match.id: match.score for match in by_meaning}
-    pages = log.find([name for name, cosine in similarity.items() if cosine >= NEAR_MEANING])
+    alike_enough = [name for name, cosine in similarity.items() if cosine >= NEAR_MEANING]
+    compared: dict[str, dict[str, JSON]] = {}
     for factor in idea.changes:
-        newest = log.entries(limit=COMPARED, kinds=[Kind.HYPOTHESIS], factor=factor)
-        pages |= {page.id: page for page in newest}
+        compared |= log.changes(factor, COMPARED)
     close: list[tuple[float, str, float | None]] = []
-    for name, page in pages.items():
-        changes = page.data.get("changes")
-        apart = distance(idea.changes, changes) if isinstance(changes, dict) else None
+    for name in dict.fromkeys([*alike_enough, *compared]):
+        apart = distance(idea.changes, compared[name]) if name in compared else None
         alike = similarity.get(name)
         if (apart is not None and apart <= NEAR_DISTANCE) or (alike is not None and alike >= NEAR_MEANING):
             close.append((min(1.0 if apart is None else apart, 1.0 - (alike or 0.0)), name, apart))
+    nearest = sorted(close, key=lambda item: item[:2])[:k]
+    pages = log.find([name for _, name, _ in nearest])
     return [
         Near(tried=_tried(log, pages[name]), distance=apart, similarity=similarity.get(name))
-        for _, name, apart in sorted(close, key=lambda item: item[:2])[:k]
+        for _, name, apart in nearest
     ]
 
 

@@ -6,15 +6,17 @@ Every id follows from the experiment's, so a step taken twice writes one page.
 import asyncio
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from notebook_store.answers import Idea, Near
 from notebook_store.entry import Citation, Entry, Kind, Link, Relation
 from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
 from swarm.errors import SwarmError
 from swarm.ports import Clock
 from swarm.research.experiment import Experiment, Json, Review, Status, Trial
-from trainer.contract import Task
+from swarm.research.promotion import Noise, t_quantile
+from trainer.contract import Budget, Task
 
 PROGRAM = "program.md"  # author of what the task's people ask there
 KEPT = {Status.CONFIRMED: "keep", Status.BASELINE: "keep", Status.CRASHED: "crash"}
@@ -23,10 +25,22 @@ KEPT = {Status.CONFIRMED: "keep", Status.BASELINE: "keep", Status.CRASHED: "cras
 class Scribe:
     """Appends entries of one session. Nothing here decides anything."""
 
-    def __init__(self, notebook: Notebook, *, session: str, task: Task, clock: Clock) -> None:
+    def __init__(
+        self,
+        notebook: Notebook,
+        *,
+        session: str,
+        task: Task,
+        budgets: Mapping[str, Budget],
+        noise: Callable[[str, str], Noise | None],
+        clock: Clock,
+    ) -> None:
+        """``budgets``: what one trial may use, by tier; ``noise``: the floor of a tier on an accelerator type."""
         self.notebook = notebook
         self.session = session
         self.task = task
+        self._budgets = budgets
+        self._noise = noise
         self._clock = clock
         self._program_text = ""  # as it was last seen
 
@@ -87,8 +101,13 @@ class Scribe:
         )
 
     async def review(self, experiment: Experiment, review: Review, *, author: str, page: str = "review") -> None:
-        """The page of a review; ``page`` tells a person's from the reviewer's."""
-        near = "".join(f"\n- near: {name}" for name in review.near)
+        """The page of a review, and what came of what was near; ``page`` tells a person's from the reviewer's."""
+        own = f"{experiment.id}-hypothesis"
+        idea = Idea(text=experiment.hypothesis, changes=dict(experiment.changes))
+        tried = [one for one in await asyncio.to_thread(self.notebook.near, idea, 4) if one.tried.hypothesis.id != own]
+        told = {one.tried.hypothesis.experiment for one in tried} | {one.tried.hypothesis.id for one in tried}
+        near = "".join(f"\n- near: {_near(one)}" for one in tried)
+        near += "".join(f"\n- near: {name}" for name in review.near if name not in told)
         await self.write(
             f"{experiment.id}-{page}",
             Kind.REVIEW,
@@ -97,19 +116,26 @@ class Scribe:
             author=author,
             experiment=experiment,
             links=[Link(kind=Relation.DERIVED_FROM, target=f"{experiment.id}-hypothesis")],
-            data={"verdict": review.verdict},
+            data={"verdict": review.verdict, "near": [_near_facts(one) for one in tried]},
         )
 
     async def result(self, experiment: Experiment) -> None:
         """The page of what came out, once the experiment is over."""
         trials = [t for t in experiment.trials if t.candidate == experiment.candidate]
         tiers = [tier for tier in ("validate", "screen") if any(t.tier == tier and t.completed for t in trials)]
-        shown = [t for t in trials if tiers and t.tier == tiers[0] and t.value is not None]
+        every = [t for t in trials if tiers and t.tier == tiers[0] and t.value is not None]
+        shown = [t for t in every if t.accelerator == every[0].accelerator]  # like with like
         score = sum(t.value or 0.0 for t in shown) / len(shown) if shown else None
+        ci95 = None if score is None else self._interval(score, shown)
         peak = max((t.peak_memory_mb or 0.0 for t in trials), default=0.0)
         what = f"{self.task.metric} {score:.4f}" if score is not None else "no score"
+        if ci95 is not None:
+            what += f" [{ci95[0]:.4f}, {ci95[1]:.4f}]"
+        where = (
+            f", tier {tiers[0]}, {self._budget(tiers[0])}, n={len(shown)} on {shown[0].accelerator}" if shown else ""
+        )
         lines = [
-            f"**{experiment.status}** — {what}" + (f" on tier {tiers[0]}, n={len(shown)}." if tiers else "."),
+            f"**{experiment.status}** — {what}{where}.",
             "",
             *(f"- {reason}" for reason in experiment.reasons),
             "",
@@ -124,7 +150,11 @@ class Scribe:
             "\n".join(lines),
             author="referee",
             experiment=experiment,
-            links=[Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis")],
+            links=[
+                Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis"),
+                *(Link(kind=Relation.CITES, target=cited) for cited in experiment.citations),
+            ],
+            citations=await asyncio.to_thread(self._sources, experiment.citations),
             data={
                 "commit": experiment.candidate,
                 self.task.metric: score,
@@ -132,9 +162,10 @@ class Scribe:
                 "metric": self.task.metric,
                 "trust": self.task.trust,
                 "tier": tiers[0] if tiers else None,
-                "budget": _budget(self.task, tiers),
+                "budget": self._budget(tiers[0]) if tiers else None,
                 "n": len(shown),
-                "hardware": sorted({t.accelerator for t in trials}),
+                "ci95": ci95,
+                "hardware": sorted({t.accelerator for t in shown or trials}),
                 "outcome": experiment.status,
                 "status": KEPT.get(experiment.status, "discard"),
                 "memory_gb": round(peak / 1024, 3),
@@ -142,6 +173,28 @@ class Scribe:
                 "changes": dict(experiment.changes),
             },
         )
+
+    def _interval(self, score: float, trials: Sequence[Trial]) -> list[float] | None:
+        """The score's 95% interval, from the group's pooled noise by Student's t; None until that is measured."""
+        noise = self._noise(trials[0].tier, trials[0].accelerator)
+        if noise is None:
+            return None
+        half = t_quantile(0.975, noise.df) * noise.sd / len(trials) ** 0.5
+        return [score - half, score + half]
+
+    def _budget(self, tier: str) -> str:
+        budget = self._budgets[tier]
+        return f"{budget.amount:g} {budget.kind}"
+
+    def _sources(self, cited: Sequence[str]) -> list[Citation]:
+        """What the cited entries say of papers. Blocking."""
+        sources: dict[Citation, None] = {}
+        for name in cited:
+            try:
+                sources |= dict.fromkeys(self.notebook.get(name).citations)
+            except UnknownEntry:
+                continue  # the link to it stays
+        return list(sources)
 
     async def ending(self, experiment: Experiment) -> None:
         """The pages of an experiment that is over: what came out and, where a validation decided, by which rule."""
@@ -243,11 +296,23 @@ def _row(trial: Trial) -> str:
     return f"| {trial.id} | {trial.tier} | {trial.accelerator} | {trial.seed} | {outcome} | {value} | {seconds} |"
 
 
-def _budget(task: Task, tiers: Sequence[str]) -> str | None:
-    if not tiers:
-        return None
-    budget = task.budgets[tiers[0]]
-    return f"{budget.amount:g} {budget.kind}"
+def _near(one: Near) -> str:
+    """One line of a review on what was tried near, and what came of it."""
+    page = one.tried.hypothesis
+    apart = [] if one.distance is None else [f"configuration {one.distance:.2f} apart"]
+    alike = [] if one.similarity is None else [f"meaning {one.similarity:.2f} alike"]
+    came = one.tried.came[-1].title if one.tried.came else "not over yet"
+    return f"{page.experiment or page.id} ({', '.join(apart + alike)}): {' '.join(came.split())[:160]}"
+
+
+def _near_facts(one: Near) -> Json:
+    return {
+        "hypothesis": one.tried.hypothesis.id,
+        "experiment": one.tried.hypothesis.experiment,
+        "distance": one.distance,
+        "similarity": one.similarity,
+        "outcome": one.tried.outcome,
+    }
 
 
 def _bears(status: Status) -> Relation:
