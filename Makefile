@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test lint bench-trainer bench-noise bench-notebook clean
+.PHONY: help setup start test lint bench-trainer bench-noise bench-hopper bench-notebook clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half
 
 bench-notebook: setup ## how well papers are found, and how fast they are added; PAPERS=a folder with papers.* and queries.jsonl
 	$(BIN)/python -m tests.bench.bench_papers $(PAPERS)
+
+bench-hopper: setup ## the GPU task beside autoresearch's own train.py: make bench-hopper AUTORESEARCH=path
+	$(BIN)/python -m tests.bench.bench_hopper $(AUTORESEARCH)
 
 clean: ## remove .venv and caches (never .swarm, which is your research)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build

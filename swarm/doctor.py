@@ -102,6 +102,10 @@ def _sandbox() -> Finding:
     kind = sandbox_kind()
     if kind is Sandbox.FULL:
         return Finding(what="sandbox", state=State.OK, found="full: no network, only scratch writable")
+    if kind is Sandbox.PARTIAL:
+        found = "partial, by Landlock: no TCP, only scratch writable; other processes can be seen"
+        remedy = "for a full one install bubblewrap, or allow unprivileged user namespaces"
+        return Finding(what="sandbox", state=State.LACK, found=found, remedy=remedy)
     remedy = "candidates run with limits only; trials on Linux are shut in"
     if sys.platform == "linux":
         remedy = "install bubblewrap, or allow unprivileged user namespaces: candidates run with limits only"

@@ -65,6 +65,7 @@ def write_trial(
     holdout: bool = False,
     limits: tuple[tuple[float, float], ...] = (),
     quick: bool = False,
+    device: int | None = None,
 ) -> Path:
     """The folder of one trial of `source` (default: the task's own file) on the screening tier."""
     task = load_task(task_folder)
@@ -76,11 +77,13 @@ def write_trial(
         tier="screen",
         budget=Budget(kind=kind or tier.kind, amount=budget or tier.amount),
         seed=seed,
+        threads=task.threads,
         memory_mb=task.memory_mb,
         data_dir=str(data_dir) if data_dir else None,
         holdout=holdout,
         limits=limits,
         quick=quick,
+        device_index=device,
     )
     create_trial(folder, spec, task.editable_path.read_text(encoding="utf-8") if source is None else source)
     return folder

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from trainer import sandbox
+from trainer import landlock, sandbox
 from trainer.contract import Outcome
 from trainer.data import resolve_python
 from trainer.trial import Trial
@@ -96,6 +97,9 @@ class ForeignTrial(Trial):
         layout = self.layout(self.scratch, extra=(str(self.task.folder / ".venv"), *data))
         if self.probe.method == "namespaces":
             return [sys.executable, "-I", "-S", sandbox.__file__, layout.to_json(), "--", *command]
+        if self.probe.method == "landlock":
+            view = json.dumps(sandbox.landlock_view(layout))
+            return [sys.executable, "-I", "-S", landlock.__file__, view, "--", *command]
         return sandbox.bubblewrap_argv(layout, command) if self.probe.method == "bubblewrap" else command
 
     def before_exec(self) -> None:

@@ -86,7 +86,7 @@ class Layout:
 class Probe:
     """What this machine allows."""
 
-    method: str  # namespaces, bubblewrap or none
+    method: str  # namespaces, bubblewrap, landlock or none
     kind: Sandbox  # what a result will say
     remedy: str  # one line; empty where the sandbox is full
 
@@ -104,6 +104,8 @@ def probe() -> Probe:
         if bwrap and _succeeds([bwrap, "--unshare-all", "--ro-bind", "/", "/", "true"]):
             return Probe(method="bubblewrap", kind=Sandbox.FULL, remedy="")
         remedy = "install bubblewrap, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
+        if _succeeds([sys.executable, "-I", "-S", str(Path(__file__).with_name("landlock.py")), "probe"]):
+            return Probe(method="landlock", kind=Sandbox.PARTIAL, remedy=remedy)
     else:
         remedy = "run trials on Linux to shut candidates in; here they run with limits only"
     return Probe(method="none", kind=Sandbox.NONE, remedy=remedy)
@@ -145,6 +147,17 @@ def bubblewrap_argv(layout: Layout, command: Sequence[str]) -> list[str]:
         for path in (*gpu_devices(), *GPU_PATHS):
             argv += ["--dev-bind-try", path, path]
     return [*argv, "--bind", layout.scratch, layout.scratch, "--chdir", layout.scratch, "--", *command]
+
+
+def landlock_view(layout: Layout) -> dict[str, object]:
+    """The same for trainer/landlock.py, which builds no root: what can be read, and what written."""
+    gpu = layout.gpu
+    return {
+        "readable": [*SYSTEM_PATHS, "/proc/cpuinfo", "/proc/meminfo", *layout.readable, *(GPU_PATHS if gpu else ())],
+        "devices": [*DEVICES, *(gpu_devices() if gpu else ())],
+        "hidden": layout.hidden,
+        "scratch": layout.scratch,
+    }
 
 
 def gpu_devices() -> list[str]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
-from trainer import sandbox
+from trainer import landlock, sandbox
 from trainer.runtime import WEIGHTS
 from trainer.wire import Wire
 
@@ -41,7 +41,7 @@ class Job:
 
     role: str  # train or serve
     layout: sandbox.Layout  # what it can see
-    method: str  # sandbox method: namespaces, bubblewrap or none
+    method: str  # sandbox method: namespaces, bubblewrap, landlock or none
     file: str  # the candidate, relative to the scratch folder
     environment: dict[str, str]  # all of it
     seed: int  # of random and torch
@@ -86,6 +86,8 @@ def _become(job: Job, keep: list[int]) -> NoReturn:
         if job.method == "namespaces":
             redirect(job.log)
             sandbox.enter(job.layout)
+        elif job.method == "landlock":
+            landlock.restrict(sandbox.landlock_view(job.layout))
         code = run(job)
     except BaseException:  # noqa: BLE001 - the child must never return into its parent's code
         traceback.print_exc()
