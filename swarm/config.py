@@ -99,6 +99,48 @@ class NotebookSettings(_Section):
         return self
 
 
+class ModelSettings(_Section):
+    """[models]: the model that the specialists think with. Without one they work by rule. See docs/models.md."""
+
+    model: str | None = None  # as the endpoint calls it; None: OPENAI_MODEL, else what the endpoint offers first
+    base_url: str | None = None  # of an OpenAI-compatible endpoint; None: OPENAI_BASE_URL, else OpenAI's own
+    key_env: Name = "OPENAI_API_KEY"  # environment variable that holds the key; the key itself stands nowhere
+    off: bool = False  # work by rule, whatever the environment says
+    temperature: float | None = Field(default=None, ge=0, le=2)  # None: the endpoint's own
+    max_tokens: int = Field(default=8192, gt=0)  # of one answer
+    recall_tokens: int = Field(default=12_000, ge=500)  # of what the notebook and the library say, in one question
+    timeout: float = Field(default=120.0, gt=0)  # seconds without a sign of life after which an endpoint is hung
+    concurrency: int = Field(default=4, gt=0)  # questions under way at once, over all roles
+    input_price: float = Field(default=0.0, ge=0)  # dollars a million tokens of questions
+    output_price: float = Field(default=0.0, ge=0)  # dollars a million tokens of answers
+    tokens: int | None = Field(default=2_000_000, gt=0)  # cap of the session; then the specialists work by rule
+    dollars: float | None = Field(default=None, gt=0)  # cap of the session on models alone
+
+
+class AgentSettings(_Section):
+    """[[agents]]: one specialist that thinks; several of a role may differ in all of these.
+
+    Without any block every role has one, as [models] says. What is left out is as in [models].
+    """
+
+    role: Name  # proposer, reviewer, reader, analyst, or a role of your own
+    name: Name = "llm"  # tells instances apart: it signs as "proposer-NAME"
+    kind: Literal["llm", "hybrid", "command"] = "llm"  # how a proposer works; other roles are llm
+    model: str | None = None
+    base_url: str | None = None
+    key_env: Name | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    instructions: str = ""  # told before everything else, such as "prefer changes of the optimiser"
+    input_price: float | None = Field(default=None, ge=0)  # dollars a million tokens of questions
+    output_price: float | None = Field(default=None, ge=0)  # dollars a million tokens of answers
+    tokens: int | None = Field(default=None, gt=0)  # cap of this agent in the session
+    dollars: float | None = Field(default=None, gt=0)  # cap of this agent in the session
+    command: tuple[str, ...] = ()  # of kind "command": the coding agent and its arguments
+    pass_env: tuple[Name, ...] = ()  # of kind "command": environment variables it sees, such as its own key
+    network: bool = False  # of kind "command": let it reach the network, as most coding agents must
+    timeout: float = Field(default=600.0, gt=0)  # of kind "command": seconds it may take
+
+
 class Settings(_Section):
     """All of swarm.toml."""
 
@@ -114,6 +156,9 @@ class Settings(_Section):
     promotion: PromotionSettings = PromotionSettings()
     waves: WaveSettings = WaveSettings()
     notebook: NotebookSettings = NotebookSettings()
+    models: ModelSettings = ModelSettings()
+    agents: tuple[AgentSettings, ...] = ()
+    proposers: tuple[Name, ...] = ()  # who proposes: "optimizer", names or kinds of agents; empty: all there are
     approve: bool = False  # what the reviewer approves waits for a person's yes
     seed: int = 0  # the one source of randomness: proposals, designs and trial seeds follow from it
 

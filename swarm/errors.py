@@ -7,7 +7,12 @@ SwarmError                   something failed                               exit
 ├── DiskFull                 nothing more can be written; nothing is lost     exit code 2
 ├── IllegalTransition        an experiment was asked to make a move its status forbids
 ├── StaleToken               a result came with a fencing token that is no longer the slot's
-└── KernelDied               the analyst's kernel stopped answering
+├── KernelDied               the analyst's kernel stopped answering
+└── ModelError               a language model gave no usable answer
+    ├── ModelUnavailable     its endpoint did not answer, however often it was asked
+    ├── ModelMisused         its endpoint refuses for good: a bad key, an unknown model
+    ├── ContextOverflow      the question is longer than it can read
+    └── CapReached           what may be spent on models is spent
 """
 
 
@@ -47,3 +52,31 @@ class StaleToken(SwarmError):
 
 class KernelDied(SwarmError):
     """The kernel that runs the analyst's cells died or stopped answering."""
+
+
+class ModelError(SwarmError):
+    """A language model gave no usable answer."""
+
+
+class ModelUnavailable(ModelError):
+    """The endpoint did not answer, however often it was asked; ``wasted`` tokens of questions and answers broke off."""
+
+    def __init__(self, message: str, wasted: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(message)
+        self.wasted = wasted
+
+
+class ModelMisused(ModelError):
+    """The endpoint refuses such questions for good: a bad key, an unknown model."""
+
+
+class ContextOverflow(ModelError):
+    """The question is longer than the model can read; ``limit`` is its length in tokens where it is known."""
+
+    def __init__(self, message: str, limit: int | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class CapReached(ModelError):
+    """The tokens or dollars that a session, or a role in it, may spend on models are spent."""

@@ -74,6 +74,8 @@ class Lifecycle:
     async def admit(self, proposal: Proposal) -> Experiment:
         """File a proposal as an experiment and have it reviewed; APPROVED or REJECTED afterwards."""
         async with self._admitting:
+            if proposal.origin in self._state.origins:  # filed by a run that died before it could say so
+                return self._state.experiments[self._state.origins[proposal.origin]]
             name = f"{self._state.session}-e{len(self._state.experiments):03d}"
             commit = await asyncio.to_thread(
                 self._lab.lineage.commit, name, proposal.source, proposal.hypothesis, parent=proposal.parent
@@ -94,9 +96,12 @@ class Lifecycle:
             )
         else:
             review = await self._lab.review(experiment, proposal)
-        await self._lab.scribe.review(experiment, review, author="reviewer")
+        if review.thought:
+            judged = {"verdict": review.verdict, "sampled": review.sampled}
+            await self._lab.journal.record(Kind.REVIEWED, experiment.id, judged, experiment=experiment.id)
+        await self._lab.scribe.review(experiment, review, author=review.author)
         yes = Move.HOLD if self._lab.settings.approve else Move.APPROVE
-        move = yes if review.verdict is ReviewVerdict.APPROVED else Move.REJECT
+        move = yes if review.verdict is ReviewVerdict.APPROVED or review.sampled else Move.REJECT
         return await self._lab.journal.move(experiment, move, reasons=review.reasons)
 
     async def rule(self, ruling: Ruling) -> bool:
@@ -348,6 +353,7 @@ class Lifecycle:
     ) -> Experiment:
         moved = await self._lab.journal.move(experiment, move, reasons=reasons, verdict=numbers)
         await self._lab.scribe.ending(moved)
+        await self._lab.scribe.borne_out(moved)
         return moved
 
     async def _claim(self, source: str, holder: str) -> str | None:
@@ -368,6 +374,7 @@ class Lifecycle:
             "expected_gain": proposal.expected_gain,
             "citations": proposal.citations,
             "wave": proposal.wave,
+            "origin": proposal.origin,
         }
         await self._lab.journal.record(Kind.PROPOSED, name, data, experiment=name)
 

@@ -135,6 +135,9 @@ class Narrator:
         title = self._view.title(event.data["entry"])
         return [f"{event.key} analysed: {title or event.data['entry']}"]
 
+    def _told(self, event: Event) -> list[str]:
+        return [f"{event.data['author']} {event.data['line']}"]
+
     # ---- where it stands -----------------------------------------------------------------------------------
 
     def _best(self) -> str:
@@ -181,4 +184,5 @@ _TELL: Mapping[Kind, Callable[[Narrator, Event], list[str]]] = {
     Kind.TRIAL_ENDED: Narrator._trial_ended,
     Kind.WAVE_OPENED: Narrator._wave_opened,
     Kind.WAVE_ANALYSED: Narrator._wave_analysed,
+    Kind.TOLD: Narrator._told,
 }

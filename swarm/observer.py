@@ -10,6 +10,7 @@ from swarm.ports import CandidateStore, Limits, Observation
 from swarm.research import cutting, promotion
 from swarm.research.experiment import Experiment, Knob, Status, Trial
 from swarm.research.knobs import read_knobs
+from swarm.research.parts import CONSTANTS, changed_parts, parts
 from swarm.research.promotion import Gain
 from swarm.research.state import seeds
 from trainer.contract import Direction, Task
@@ -25,6 +26,7 @@ class Observer:
         self._lineage = lineage
         self._settings = settings
         self._knobs: dict[str, dict[str, Knob]] = {}  # commit -> constants
+        self._parts: dict[str, frozenset[str]] = {}  # commit -> parts in which it differs from its parent
         self.minimize = task.direction is Direction.MINIMIZE
 
     async def knobs(self, candidate: str) -> dict[str, Knob]:
@@ -92,6 +94,28 @@ class Observer:
             if not experiment.trials and experiment.status is not Status.BASELINE
         ]
 
+    async def parts(self) -> dict[str, int]:
+        """Part of the incumbent's file -> how many experiments changed it."""
+        shown = dict.fromkeys(parts(await self._text(self._state.incumbent.candidate)), 0)
+        for experiment in self._state.experiments.values():
+            for name in await self._changed(experiment):
+                if name in shown:
+                    shown[name] += 1
+        return shown
+
+    async def _changed(self, experiment: Experiment) -> frozenset[str]:
+        if experiment.parent is None:
+            return frozenset()
+        if experiment.changes:
+            return frozenset({CONSTANTS})
+        if experiment.candidate not in self._parts:
+            before, after = await self._text(experiment.parent), await self._text(experiment.candidate)
+            self._parts[experiment.candidate] = frozenset(changed_parts(before, after))
+        return self._parts[experiment.candidate]
+
+    async def _text(self, candidate: str) -> str:
+        return await asyncio.to_thread(self._lineage.source, candidate)
+
     async def _observe(self, experiment: Experiment, candidate: str) -> Observation | None:
         trials = [t for t in experiment.trials if t.candidate == candidate and t.tier == "screen" and t.outcome]
         if not trials:
@@ -110,6 +134,8 @@ class Observer:
             gain=gain,
             outcome=trials[-1].outcome or "",
             peak_memory_mb=trials[-1].peak_memory_mb,
+            author=experiment.author,
+            seconds=sum(trial.train_seconds or 0.0 for trial in trials),
         )
 
 

@@ -35,8 +35,10 @@ class Pace:
         limits = self._lab.settings.limits
         if limits.gpu_hours is None and limits.dollars is None:
             return
+        models = self._state.spending().dollars
         use = await self._desk.call(self._desk.manager.lease_seconds, session=self._state.session)
-        self._spent = Spent.from_use(use, seconds=0.0, experiments=self._state.begun())
+        leased = Spent.from_use(use, seconds=0.0, experiments=self._state.begun())
+        self._spent = replace(leased, dollars=leased.dollars + models)
 
     @property
     def budget(self) -> Budget:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from swarm.research.experiment import Json, Knob, Proposal
@@ -147,6 +147,8 @@ class Observation:
     gain: float | None  # measured at screening against the baseline there; positive is better; None: no value
     outcome: str  # of its last trial
     peak_memory_mb: float | None = None  # MiB, of its last trial; None: not known
+    author: str = ""  # who proposed it
+    seconds: float = 0.0  # that its screening trials were charged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +163,7 @@ class Brief:
     ranges: Mapping[str, Range]  # the search space, one range a constant
     observations: Sequence[Observation]  # all experiments of the session that were screened, in order
     taken: Sequence[Mapping[str, Knob]] = ()  # constants of those not screened: still open, or rejected
+    parts: Mapping[str, int] = field(default_factory=dict)  # part of the file -> experiments that changed it
     noise: float | None  # sd of one screening score, metric units; None until measured
     wanted: int  # how many proposals fill the backlog
     wave: str | None  # name of the wave to design; None: single experiments, to bridge a gap
@@ -186,3 +189,95 @@ class WaveReport:
     baseline: Mapping[str, Knob]  # constants of the wave's parent
     observations: Sequence[Observation]  # of the whole session; those of the wave bear its name
     noise: float | None  # sd of one screening score
+
+
+# ---- models that answer questions ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCall:
+    """A model's wish to have a tool used."""
+
+    id: str  # names the call within one conversation
+    name: str  # of the tool
+    arguments: str  # JSON, as the model wrote it: not yet checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One turn of a conversation with a model."""
+
+    role: str  # "system", "user", "assistant" or "tool"
+    content: str
+    calls: tuple[ToolCall, ...] = ()  # what an assistant asked for
+    answers: str | None = None  # id of the call that a tool's turn answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """What a model may ask us to do, as it is told of it."""
+
+    name: str
+    description: str  # one sentence
+    parameters: Json  # JSON schema of the arguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One question to a model."""
+
+    messages: Sequence[Message]
+    schema: Json | None = None  # JSON schema of the answer; None: free text
+    schema_name: str = "answer"
+    tools: Sequence[Tool] = ()
+    temperature: float | None = None  # None: the endpoint's own
+    max_tokens: int = 4096  # of the answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Tokens that an answer took."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: bool = False  # the endpoint did not count all of them
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            estimated=self.estimated or other.estimated,
+        )
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model said."""
+
+    text: str
+    calls: tuple[ToolCall, ...] = ()  # tools it wants used before it goes on
+    finish: str = "stop"  # "stop", "length" (cut at max_tokens), "tool_calls" or "refusal"
+    usage: Usage = Usage()  # attempts that broke off included
+
+
+class ChatModel(Protocol):
+    """A language model somewhere.
+
+    Promises: a question that the endpoint refuses for a passing reason is asked again, with growing pauses and as
+    the endpoint wishes; what no patience mends is raised at once. What comes back is what the model said, unchecked.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def ask(self, ask: Ask, *, heard: Callable[[str], None] | None = None) -> Answer:
+        """One answer; ``heard`` gets its text as it comes. Raises ContextOverflow, ModelMisused, ModelUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

@@ -18,6 +18,11 @@ from swarm.research.experiment import Experiment, Json, Review, Status, Trial
 from swarm.research.promotion import Noise, t_quantile
 from trainer.contract import Budget, Task
 
+_BORNE_OUT = {
+    Status.CONFIRMED: "the hypothesis was borne out",
+    Status.REFUTED: "the hypothesis was refuted on the validation tier",
+    Status.PRUNED: "the hypothesis was not borne out at screening",
+}
 PROGRAM = "program.md"  # author of what the task's people ask there
 KEPT = {Status.CONFIRMED: "keep", Status.BASELINE: "keep", Status.CRASHED: "crash"}
 
@@ -108,15 +113,42 @@ class Scribe:
         told = {one.tried.hypothesis.experiment for one in tried} | {one.tried.hypothesis.id for one in tried}
         near = "".join(f"\n- near: {_near(one)}" for one in tried)
         near += "".join(f"\n- near: {name}" for name in review.near if name not in told)
+        sampled = (
+            "\n- it runs all the same: a sample of what is turned down measures the reviewer" if review.sampled else ""
+        )
         await self.write(
             f"{experiment.id}-{page}",
             Kind.REVIEW,
             f"{review.verdict}: {experiment.hypothesis.splitlines()[0][:120]}",
-            "\n".join(f"- {reason}" for reason in review.reasons) + near,
+            "\n".join(f"- {reason}" for reason in review.reasons) + sampled + near,
             author=author,
             experiment=experiment,
             links=[Link(kind=Relation.DERIVED_FROM, target=f"{experiment.id}-hypothesis")],
-            data={"verdict": review.verdict, "near": [_near_facts(one) for one in tried]},
+            data={
+                "verdict": review.verdict,
+                "sampled": review.sampled,
+                "near": [_near_facts(one) for one in tried],
+            },
+        )
+
+    async def borne_out(self, experiment: Experiment) -> None:
+        """What the reviewer says of the hypothesis once the experiment is over: the numbers decide, no opinion."""
+        word = _BORNE_OUT.get(experiment.status)
+        if word is None:
+            return
+        expected, found = experiment.expected_gain, experiment.verdict.get("gain")
+        numbers = "" if found is None else f" Measured gain {found:+.4f} {self.task.metric}"
+        if numbers and expected is not None:
+            numbers += f", expected {expected:+.4f}"
+        await self.write(
+            f"{experiment.id}-afterthought-{experiment.moves}",
+            Kind.REVIEW,
+            f"{word}: {experiment.hypothesis.splitlines()[0][:120]}",
+            f"{word}.{numbers}",
+            author="reviewer",
+            experiment=experiment,
+            links=[Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis")],
+            data={"borne_out": word, "expected_gain": expected, "gain": found},
         )
 
     async def result(self, experiment: Experiment) -> None:

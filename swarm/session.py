@@ -40,6 +40,14 @@ class Specialists(Protocol):
         """Find out what a wave shows; the notebook id of the finding."""
         ...
 
+    async def reflect(self, report: WaveReport) -> None:
+        """Think about an analysed wave, where there is a model to think with."""
+        ...
+
+    def hush(self) -> None:
+        """Give up the thoughts that are under way: the session ends."""
+        ...
+
     async def close(self) -> None:
         """End what the agents keep running."""
         ...
@@ -141,6 +149,7 @@ class Session:
         self.phase = "draining"
         self._crew.say(f"draining: {reason}")
         self._lab.trials.gate.closed.set()
+        self._crew.specialists.hush()
         await self._all_done()
         if self._stopping is None and self.pace.exam_seconds() > 0:
             self.phase = "closing examination"
@@ -251,10 +260,9 @@ class Session:
         if not proposals:
             self._asked_at = self._state.seq
             return
-        designed = [proposal.design for proposal in proposals if proposal.wave == wave]
-        if wave is not None and designed:
-            design = {"design": designed[0], "parent": brief.parent}
-            await self._journal.record(Kind.WAVE_OPENED, wave, design)
+        waves = {proposal.wave: proposal for proposal in reversed(proposals) if proposal.wave is not None}
+        for name, first in waves.items():
+            await self._journal.record(Kind.WAVE_OPENED, name, {"design": first.design, "parent": first.parent})
         for proposal in proposals[:wanted]:
             experiment = await self._lifecycle.admit(proposal)
             if experiment.status is Status.REJECTED:
@@ -273,6 +281,7 @@ class Session:
             ranges=derive_ranges(knobs, self._lab.task.ranges),
             observations=await self._lab.observer.observations(),
             taken=await self._lab.observer.unscreened(),
+            parts=await self._lab.observer.parts(),
             noise=self._lab.observer.screening_noise(),
             wanted=wanted,
             wave=wave,
@@ -290,23 +299,31 @@ class Session:
         for wave in self._state.waves.values():
             if wave.entry is None and wave.name not in screening and "proposer" not in self._busy:
                 self._do(f"analyse {wave.name}", self._analyse(wave.name))
+            elif wave.entry is not None and not wave.reflected:
+                self._do(f"reflect on {wave.name}", self._reflect(wave.name))
 
     async def _analyse(self, name: str) -> None:
-        wave = self._state.waves[name]
-        noise = self._lab.observer.screening_noise()
-        if noise is None:
+        if self._lab.observer.screening_noise() is None:
             return  # the noise floor is still being measured
-        report = WaveReport(
+        entry = await self._crew.specialists.analyse(await self._report(name))
+        await self._journal.record(Kind.WAVE_ANALYSED, name, {"entry": entry})
+
+    async def _reflect(self, name: str) -> None:
+        await self._crew.specialists.reflect(await self._report(name))
+        if self.phase not in ("draining", "closing examination"):  # hushed thoughts are thought when it goes on
+            await self._journal.record(Kind.WAVE_REFLECTED, name, {})
+
+    async def _report(self, name: str) -> WaveReport:
+        wave = self._state.waves[name]
+        return WaveReport(
             session=self._state.session,
             task=self._lab.task,
             wave=name,
             design=wave.design,
             baseline=await self._lab.observer.knobs(wave.parent),
             observations=await self._lab.observer.observations(),
-            noise=noise,
+            noise=self._lab.observer.screening_noise(),
         )
-        entry = await self._crew.specialists.analyse(report)
-        await self._journal.record(Kind.WAVE_ANALYSED, name, {"entry": entry})
 
     def _validate_promoted(self) -> None:
         """Validate the most promising first, as many at once as there are slots for; waves are awaited whole, but

@@ -50,8 +50,10 @@ def status_of(state: SessionState, vitals: Vitals) -> Json:
         "incumbent": _incumbent(state, minimize=minimize),
         "noise": noise_floors(state),
         "gpu_hours": sum(slot.seconds for slot in vitals.use) / 3600,
-        "dollars": sum(slot.dollars for slot in vitals.use),
-        "tokens": 0,  # no specialist uses a model
+        "dollars": sum(slot.dollars for slot in vitals.use) + state.spending().dollars,
+        "tokens": state.spending().tokens,
+        "models": _models(state),
+        "reviewer": _reviewer(state),
         "occupancy": _occupancy(state, vitals),
     }
     if state.ended is not None:
@@ -161,6 +163,41 @@ def _counts(state: SessionState, promoted: int, *, live: bool) -> dict[str, int]
         "confirmed": state.count(Status.CONFIRMED),
         "refuted": state.count(Status.REFUTED),
         "crashed": state.count(Status.CRASHED),
+    }
+
+
+def _models(state: SessionState) -> Json:
+    """Author -> what it asked and spent, and the last thing a person was told of it."""
+    return {
+        author: {
+            "calls": spent.calls,
+            "tokens": spent.tokens,
+            "estimated": spent.estimated,
+            "dollars": spent.dollars,
+            "told": state.told.get(author),
+        }
+        for author in sorted({*state.spent, *state.told})
+        for spent in [state.spending(author)]
+    }
+
+
+def _reviewer(state: SessionState) -> Json | None:
+    """How far the reviewer that thinks can be trusted: of what it turned down and was run all the same, the share
+    that indeed proved no gain. None before it judged anything.
+    """
+    if not state.reviews:
+        return None
+    turned_down = [name for name, review in state.reviews.items() if review.verdict != "APPROVED"]
+    sampled = [state.experiments[name] for name in turned_down if state.reviews[name].sampled]
+    over = [experiment for experiment in sampled if experiment.is_final]
+    right = sum(experiment.status is not Status.CONFIRMED for experiment in over)
+    return {
+        "judged": len(state.reviews),
+        "turned_down": len(turned_down),
+        "sampled": len(sampled),
+        "over": len(over),
+        "right": right,
+        "precision": right / len(over) if over else None,
     }
 
 

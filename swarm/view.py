@@ -14,6 +14,7 @@ from notebook_store.notebook import Notebook
 from swarm.config import Limits, Settings
 from swarm.errors import InputError
 from swarm.home import Home
+from swarm.influence import Influence, influence
 from swarm.leases.budget import Budget, Left, Spent
 from swarm.leases.lease import SlotState, Waiting
 from swarm.leases.manager import LeaseManager
@@ -179,6 +180,11 @@ class View:
             return notebook.get(entry_id).title
         except UnknownEntry:
             return None
+
+    def influence(self, experiment: str) -> Influence:
+        """What an experiment goes back to, and what came out of it."""
+        notebook = self._opened_notebook()
+        return Influence(nodes={}, edges=()) if notebook is None else influence(notebook, experiment)
 
     def _opened_notebook(self) -> Notebook | None:
         if self._notebook is None:

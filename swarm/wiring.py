@@ -43,7 +43,7 @@ class Parts:
     slots: Sequence[Slot]
     notebook: Notebook
     candidates: CandidateStore
-    team: Callable[[Observer], Team]
+    team: Callable[[Observer, Journal], Team]
     say: Callable[[str], None]  # one line of progress for a person
     tick_seconds: float = TICK_SECONDS  # of the loop's time, between two looks at wishes and limits
 
@@ -53,7 +53,7 @@ def wired(parts: Parts) -> Session:
     parts.ledger.append(parts.name, Kind.SESSION_OPENED, "opened", at=parts.clock.now(), data=_opening(parts))
     journal = Journal(parts.ledger, parts.name, parts.clock)
     observer = Observer(journal, parts.candidates, parts.task, parts.settings)
-    team = parts.team(observer)
+    team = parts.team(observer, journal)
 
     async def text(commit: str) -> str:
         return await asyncio.to_thread(parts.candidates.source, commit)

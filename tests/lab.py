@@ -81,6 +81,12 @@ class Script:
         self.waves.append(report.wave)
         return f"{report.session}-{report.wave}"
 
+    async def reflect(self, report: WaveReport) -> None:
+        return
+
+    def hush(self) -> None:
+        return
+
     async def close(self) -> None:
         return
 
@@ -134,7 +140,7 @@ class Bench:
                     slots=self.slots,
                     notebook=notebook,
                     candidates=Lineage(self.root / name / "repo.git", self.task.editable),
-                    team=lambda _: self.script,
+                    team=lambda _, __: self.script,
                     say=self.said.append,
                 )
             )

@@ -11,7 +11,7 @@ from typing import Any
 from notebook_store.entry import Attachment, Entry, Kind, Link, Relation
 from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
-from swarm.agents.graph import run_role
+from swarm.agents.graph import Work, run_role
 from swarm.agents.roles import ANALYST, write_as
 from swarm.errors import KernelDied
 from swarm.ports import CellResult, Clock, Kernel, WaveReport
@@ -107,7 +107,8 @@ class Analyst:
 
     async def analyse(self, report: WaveReport) -> str:
         """Find out what a wave shows; the id of the insight, or of the note that says why there is none."""
-        return await run_role(ANALYST, _Work(self, report))
+        work: Work[str | None, Finding | str, str] = _Work(self, report)
+        return await run_role(ANALYST, work)
 
     async def compute(self, report: WaveReport) -> Finding:
         """Run the cells; once more on a fresh kernel when the first dies."""

@@ -5,16 +5,15 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping
 
-from notebook_store.entry import Entry, Kind
+from notebook_store.entry import Entry
 from notebook_store.notebook import Notebook
-from swarm.agents.roles import PROPOSER, ROLES
+from swarm.agents.recall import people_notes
+from swarm.agents.roles import PROPOSER
 from swarm.errors import InputError
 from swarm.ports import Brief
 from swarm.research.experiment import Knob, Proposal
 from swarm.research.knobs import set_knobs
 
-NOTES = 50  # of people, the newest: a note that was overlooked for so long is history
-_REFEREE = "referee"  # writes notes too, and is no person
 _SETTING = re.compile(r"\b([A-Z][A-Z0-9_]*)\s*(?:=|:|→|->)\s*(\"[^\"\n]*\"|'[^'\n]*'|[-+\w.]*\w)")
 
 
@@ -52,12 +51,6 @@ class AskedProposer:
                     changes=changes,
                     citations=(note.id,),
                 )
-
-
-def people_notes(notebook: Notebook) -> list[Entry]:
-    """What people wrote, newest first; edits of program.md among it. Blocking."""
-    notes = notebook.entries(kinds=[Kind.NOTE], limit=NOTES * 4)
-    return [note for note in notes if note.author.split("-")[0] not in {*ROLES, _REFEREE}][:NOTES]
 
 
 def asked_text(note: Entry) -> str:

@@ -42,6 +42,7 @@ class ReviewContext:
     observations: Sequence[Observation] = ()  # all trials of the session, of one accelerator type
     memory_mb: float | None = None  # MiB a trial may use on the slots it can get; None: no limit
     preflight: Callable[[str], Awaitable[str | None]] | None = None  # file -> what its first step showed to be wrong
+    noise: float | None = None  # sd of one screening score, metric units
     duplicate: str | None = None  # experiment that holds the claim on this candidate; None: it is new
 
 

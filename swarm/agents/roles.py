@@ -1,11 +1,15 @@
-"""A role is data: its prompt, what it recalls from the notebook and what it may write there."""
+"""A role is data: its prompt, the form of its reply, its tools, what it recalls and what it may write."""
 
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from pydantic import BaseModel
+
 from notebook_store.entry import Entry, Kind
+from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
+from swarm.agents.replies import Finding, Proposals, Reading, Verdict
 from swarm.errors import SwarmError
 
 
@@ -17,6 +21,9 @@ class Role:
     prompt: str  # file in prompts/
     recalls: frozenset[Kind]  # kinds of entries it is shown
     writes: frozenset[Kind]  # kinds of entries it may write
+    reply: type[BaseModel] | None = None  # what it answers when it thinks with a model; None: it cannot
+    tools: frozenset[str] = frozenset()  # what it may use while it thinks: names in tools.py and analyst_llm.py
+    wakes: str = ""  # "wave": thinks after every analysed wave, and its reply is Pages; empty: its own code calls it
 
     @property
     def summary(self) -> str:
@@ -24,31 +31,41 @@ class Role:
         return prompt_text(self).splitlines()[0].lstrip("# ")
 
 
+LOOKING_UP = frozenset({"search_notebook", "read_entry", "search_papers"})
+
 PROPOSER = Role(
     name="proposer",
     prompt="proposer.md",
     recalls=frozenset({Kind.RESULT, Kind.CLAIM, Kind.INSIGHT, Kind.DECISION, Kind.NOTE}),
     writes=frozenset({Kind.HYPOTHESIS}),
+    reply=Proposals,
+    tools=LOOKING_UP,
 )
 REVIEWER = Role(
     name="reviewer",
     prompt="reviewer.md",
     recalls=frozenset({Kind.HYPOTHESIS, Kind.RESULT, Kind.INSIGHT}),
     writes=frozenset({Kind.REVIEW}),
+    reply=Verdict,
 )
 READER = Role(
     name="reader",
     prompt="reader.md",
     recalls=frozenset({Kind.HYPOTHESIS, Kind.CLAIM, Kind.INSIGHT, Kind.NOTE}),
-    writes=frozenset({Kind.CLAIM}),
+    writes=frozenset({Kind.CLAIM, Kind.NOTE}),
+    reply=Reading,
 )
 ANALYST = Role(
     name="analyst",
     prompt="analyst.md",
     recalls=frozenset({Kind.HYPOTHESIS, Kind.RESULT}),
     writes=frozenset({Kind.INSIGHT, Kind.NOTE}),
+    reply=Finding,
+    tools=frozenset({"run_cell"}),
 )
 ROLES = {role.name: role for role in (PROPOSER, REVIEWER, READER, ANALYST)}
+REFEREE = "referee"  # signs results and decisions, which follow from numbers alone
+PERSONLESS = frozenset({*ROLES, REFEREE})  # whoever signs otherwise is a person
 
 
 @cache
@@ -73,3 +90,12 @@ def write_as(role: Role, notebook: Notebook, entry: Entry) -> bool:
     if entry.author != role.name and not entry.author.startswith(f"{role.name}-"):
         raise SwarmError(f"the {role.name} signed an entry as '{entry.author}'; sign as '{role.name}'")
     return notebook.append(entry)
+
+
+def write_once(role: Role, notebook: Notebook, entry: Entry) -> bool:
+    """``write_as``, unless an entry of this id is there: a step taken again may word it otherwise. Blocking."""
+    try:
+        notebook.get(entry.id)
+    except UnknownEntry:
+        return write_as(role, notebook, entry)
+    return False

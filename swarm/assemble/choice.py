@@ -23,6 +23,7 @@ class StartRequest:
     limits: Mapping[str, float | None] | None = None  # fields of Limits from the command line; None: not given
     seed: int | None = None  # None: as configured
     papers: tuple[Path, ...] = ()  # files and folders that the library gets before the session begins
+    proposers: tuple[str, ...] = ()  # who proposes; empty: as configured
     approve: bool = False  # hold what the reviewer approves for a person; False: as configured
     executor: Literal["local", "sky"] | None = None  # None: as configured
 
@@ -85,7 +86,8 @@ def _overridden(settings: Settings, request: StartRequest) -> Settings:
     seed = settings.seed if request.seed is None else request.seed
     approve = settings.approve or request.approve
     executor = request.executor or settings.executor
-    changed = {"limits": limits, "seed": seed, "approve": approve, "executor": executor}
+    proposers = request.proposers or settings.proposers
+    changed = {"limits": limits, "seed": seed, "approve": approve, "executor": executor, "proposers": proposers}
     return settings.model_copy(update=changed)
 
 

@@ -11,17 +11,21 @@ from notebook_store.notebook import Notebook
 from papers.library import Library
 from swarm.agents.analyst import Analyst
 from swarm.agents.asked import AskedProposer
+from swarm.agents.kept import KeptReplies
 from swarm.agents.kernel import JupyterKernel
 from swarm.agents.optimizer import OptimizerProposer
 from swarm.agents.reader import LiteratureReader
 from swarm.agents.reviewer import RuleReviewer
 from swarm.assemble.choice import Choice, StartRequest, choose
+from swarm.assemble.minds import Minds, books_of, teller
 from swarm.assemble.stores import add_papers, owned_library, session_notebook
 from swarm.assemble.team import Team
+from swarm.assemble.thinkers import Studio, portfolio_of, thinkers_of
 from swarm.assemble.workplace import opened_workplace
 from swarm.errors import InputError
 from swarm.executors.preflight import Preflight
 from swarm.home import Home
+from swarm.journal import Journal
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.manager import LeaseManager
 from swarm.observer import Observer
@@ -46,6 +50,7 @@ class Premises:
     slots: Sequence[Slot]
     notebook: Notebook
     library: Library
+    minds: Minds
 
 
 @asynccontextmanager
@@ -72,8 +77,11 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
             say(f"reading papers from {', '.join(map(str, request.papers))}")
             added, table = await asyncio.to_thread(add_papers, library, home, request.papers, embed=False)
             say(f"papers: {added.new} new, {added.known} known, {added.unreadable_count} unreadable; see {table}")
+        folder = home.session(choice.name)
+        minds = await Minds.opened(choice.settings, KeptReplies(folder / "thoughts.db"), SystemClock(), say)
+        stack.push_async_callback(minds.close)
         premises = Premises(
-            folder=home.session(choice.name),
+            folder=folder,
             ledger=ledger,
             desk=desk,
             executor=place.executor,
@@ -81,6 +89,7 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
             preflight=place.preflight,
             notebook=notebook,
             library=library,
+            minds=minds,
         )
         yield await asyncio.to_thread(_session, choice, premises, say)
 
@@ -91,10 +100,27 @@ def _session(choice: Choice, premises: Premises, say: Say) -> Session:
     limits = [mb for mb in (task.memory_mb, *(slot.memory_mb for slot in premises.slots)) if mb is not None]
     kernel = JupyterKernel(premises.folder / "kernel")
 
-    def team(observer: Observer) -> Team:
+    def team(observer: Observer, journal: Journal) -> Team:
+        tell = teller(journal)
+        studio = Studio(
+            minds=premises.minds,
+            books=books_of(journal, premises.minds.kept, choice.settings.models),
+            settings=choice.settings,
+            session=choice.name,
+            task=task,
+            notebook=notebook,
+            library=premises.library,
+            kernel=kernel,
+            lineage=lineage,
+            folder=premises.folder,
+            clock=clock,
+            tell=tell,
+        )
         return Team(
             asked=AskedProposer(notebook),
-            proposer=OptimizerProposer(notebook, wave_size=choice.settings.waves.size),
+            proposer=portfolio_of(studio, OptimizerProposer(notebook, wave_size=choice.settings.waves.size)),
+            thinkers=thinkers_of(studio),
+            tell=tell,
             reviewer=RuleReviewer(notebook),
             reader=LiteratureReader(notebook, premises.library, session=choice.name, task=task, clock=clock),
             library=premises.library,

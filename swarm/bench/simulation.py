@@ -17,6 +17,7 @@ from swarm.bench.candidates import MemoryCandidates
 from swarm.config import Settings
 from swarm.executors.simulated import SimulatedExecutor, World
 from swarm.executors.virtual_time import VirtualClock
+from swarm.journal import Journal
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.manager import LeaseManager
 from swarm.observer import Observer
@@ -82,7 +83,7 @@ def simulated(scenario: Scenario, folder: Path) -> Iterator[Simulation]:
     ):
         manager.register(scenario.slots, tiers_of(scenario.settings))
 
-        def team(observer: Observer) -> Team:
+        def team(observer: Observer, _: Journal) -> Team:
             return scenario.team(
                 Stage(
                     task=scenario.task,

@@ -172,6 +172,7 @@ def _whole(place: "Home", view: "View", one: "Experiment", history: list[dict[st
         "parent_experiment": parent,
         "candidate": one.candidate,
         "diff": "" if one.parent is None else _lineage(place, view).diff(one.parent, one.candidate),
+        "influence": _influence(view, one),
         "citations": [{"id": cited, "title": view.title(cited)} for cited in one.citations],
         "reasons": list(one.reasons),
         "verdict": dict(one.verdict),
@@ -179,8 +180,17 @@ def _whole(place: "Home", view: "View", one: "Experiment", history: list[dict[st
     }
 
 
+def _influence(view: "View", one: "Experiment") -> dict[str, Any]:
+    graph = view.influence(one.id)
+    return {
+        "nodes": [asdict(node) for node in graph.nodes.values()],
+        "edges": [{"from": earlier, "to": later} for earlier, later in graph.edges],
+    }
+
+
 def _print_whole(shown: dict[str, Any], view: "View") -> None:
-    from swarm.wording import plain
+    from swarm.influence import drawn
+    from swarm.wording import plain, printable
 
     print(f"{shown['id']} {shown['status']} by {plain(shown['author'])}, {clock_time(shown['created_at'])}")
     print(plain(shown["hypothesis"]))
@@ -193,6 +203,9 @@ def _print_whole(shown: dict[str, Any], view: "View") -> None:
     if shown["diff"]:
         print()
         print_diff(shown["diff"])
+    print("\nwhat led to it, and what came out")
+    for line in drawn(view.influence(shown["id"])):
+        print(f"  {printable(line)}")
     print("\nwhat happened")
     for event in shown["history"]:
         first, *rest = _told(event)
@@ -214,6 +227,9 @@ def _told(event: dict[str, Any]) -> list[str]:
                 f"{name} {_number(value)}" for name, value in (data["verdict"] or {}).items() if name != "tier"
             )
             return [_MOVES[data["move"]], *data["reasons"], *([numbers] if numbers else [])]
+        case "reviewed":
+            sampled = ", and runs as a sample all the same" if data["sampled"] else ""
+            return [f"judged by a reviewer that thinks: {data['verdict']}{sampled}"]
         case "trial-started":
             return [f"trial {event['key']} started on {data['slot']}"]
         case _:

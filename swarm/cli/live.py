@@ -36,6 +36,10 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
     papers: Annotated[
         list[Path] | None, typer.Option("--papers", metavar="PATH", help="Add these papers first; may be repeated.")
     ] = None,
+    proposer: Annotated[
+        list[str] | None,
+        typer.Option("--proposer", metavar="P", help="Who proposes: optimizer, llm, hybrid, command; may be repeated."),
+    ] = None,
     approve: Annotated[
         bool, typer.Option("--approve", help="Run only what you say yes to with `swarm approve`.")
     ] = False,
@@ -75,6 +79,7 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
         seed=seed,
         papers=tuple(papers or ()),
         approve=approve,
+        proposers=tuple(proposer or ()),
         executor=executor,
     )
     place = Home(home, create=True)

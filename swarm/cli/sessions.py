@@ -46,6 +46,17 @@ def _print_status(found: dict[str, Any], metric: str) -> None:
     print(
         f"slots        {found['gpu_hours']:.2f} slot-hours, ${found['dollars']:.2f}, busy {share(found['occupancy'])}"
     )
+    for author, spent in found["models"].items():
+        counted = "about " if spent["estimated"] else ""
+        told = f" — {plain(spent['told'])}" if spent["told"] else ""
+        used = f"{counted}{spent['tokens']:,} tokens, ${spent['dollars']:.2f}"
+        print(f"{plain(author):<12} {spent['calls']} answers, {used}{told}")
+    if (reviewer := found["reviewer"]) is not None:
+        precision = "" if reviewer["precision"] is None else f", right about {reviewer['right']} of {reviewer['over']}"
+        print(
+            f"reviewer     judged {reviewer['judged']}, turned down {reviewer['turned_down']}, "
+            f"of which {reviewer['sampled']} ran as a sample{precision}"
+        )
 
 
 def stop(

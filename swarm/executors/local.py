@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -32,6 +33,7 @@ from trainer.contract import Outcome, Task, TrialResult, TrialSpec, Trust, WarmW
 if TYPE_CHECKING:
     import psutil
 
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)  # in the name of a variable
 CANDIDATE = "candidate.py"  # the candidate's file in a trial's folder
 _POLL_SECONDS = 0.2  # real time between two looks at a trial that another process started
 _START_SECONDS = 30.0  # a harness that has not noted its pid by then never started
@@ -205,9 +207,10 @@ class LocalExecutor:
 
 
 def _harness_env() -> dict[str, str]:
-    """Our environment, but `trainer` is the one we know, whatever lies in the working folder."""
+    """Our environment without its secrets; `trainer` is the one we know, whatever lies in the working folder."""
     home = str(Path(contract.__file__).parent.parent)
-    return {**os.environ, "PYTHONPATH": home, "PYTHONSAFEPATH": "1"}
+    safe = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
+    return {**safe, "PYTHONPATH": home, "PYTHONSAFEPATH": "1"}
 
 
 def _watch(pid: int, wait_for_end: Callable[[], object]) -> _Own:

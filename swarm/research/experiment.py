@@ -100,6 +100,7 @@ class Proposal:
     expected_gain: float | None = None  # in the metric's unit, positive is better; None: not stated
     citations: tuple[str, ...] = ()  # ids of notebook entries that led here
     wave: str | None = None  # the wave it belongs to
+    origin: str | None = None  # names the proposal for ever where thinking of it cost money: filed twice, it is one
     design: str = "search"  # how its wave was made: "plackett-burman", "search", ...
 
 
@@ -118,6 +119,9 @@ class Review:
     verdict: ReviewVerdict
     reasons: tuple[str, ...]  # one sentence each; for an approval, what was checked
     near: tuple[str, ...] = ()  # notebook entries of earlier experiments close to this one
+    author: str = "reviewer"  # who says so
+    thought: bool = False  # a model judged it, after every rule had passed it
+    sampled: bool = False  # it runs although the model turned it down: so the reviewer is measured
 
 
 @dataclass(frozen=True, kw_only=True)

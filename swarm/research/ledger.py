@@ -44,6 +44,10 @@ class Kind(StrEnum):
     TRIAL_ENDED = "trial-ended"
     WAVE_OPENED = "wave-opened"
     WAVE_ANALYSED = "wave-analysed"
+    MODEL_ASKED = "model-asked"  # an answer was paid for; data: author, model, tokens, dollars
+    REVIEWED = "reviewed"  # a reviewer that thinks has judged; key: the experiment
+    WAVE_REFLECTED = "wave-reflected"  # those who think have looked at an analysed wave
+    TOLD = "told"  # what a person should know of a specialist; data: author, line
     SESSION_ENDED = "session-ended"
 
 

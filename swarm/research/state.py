@@ -28,6 +28,33 @@ class Wave:
     design: str
     parent: str  # commit all its edits were made on
     entry: str | None = None  # notebook id of the analyst's finding; None until analysed
+    reflected: bool = False  # whether those who think have looked at it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """What was spent on models."""
+
+    calls: int = 0
+    tokens: int = 0  # of questions and answers
+    dollars: float = 0.0
+    estimated: bool = False  # some endpoint did not count its tokens
+
+    def __add__(self, other: "Spending") -> "Spending":
+        return Spending(
+            calls=self.calls + other.calls,
+            tokens=self.tokens + other.tokens,
+            dollars=self.dollars + other.dollars,
+            estimated=self.estimated or other.estimated,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reviewed:
+    """What a reviewer that thinks said of a proposal which had passed all that needs no thought."""
+
+    verdict: str  # APPROVED, REVISE, REJECTED
+    sampled: bool  # it runs although it was rejected: so the reviewer is measured
 
 
 class SessionState:
@@ -43,6 +70,10 @@ class SessionState:
         self.incumbents: list[str] = []  # experiments whose candidate became the best; the baseline first
         self.validations = 0  # decided so far
         self.confirmed_tests: list[int] = []  # numbers of the validations that confirmed
+        self.origins: dict[str, str] = {}  # origin of a proposal -> its experiment
+        self.spent: dict[str, Spending] = {}  # author -> what it spent on models
+        self.reviews: dict[str, Reviewed] = {}  # experiment -> what the reviewer's model said of it
+        self.told: dict[str, str] = {}  # author -> the last thing a person was told of it
         self.ended: str | None = None  # why the session is over
         self.seq = 0  # of the last event applied
         self.live_trials: dict[str, Trial] = {}  # started and not ended, by id
@@ -99,6 +130,12 @@ class SessionState:
         """Accelerator types with a completed trial on the tier, in the order they were first used."""
         return [accelerator for known, accelerator in self._floors if known == tier]
 
+    def spending(self, author: str | None = None) -> Spending:
+        """What one author, or everybody, spent on models."""
+        if author is not None:
+            return self.spent.get(author, Spending())
+        return sum(self.spent.values(), Spending())
+
     def elapsed(self, pulses: Mapping[int, float]) -> float:
         """Seconds worked in all runs, a live one up to its last pulse; time between runs is left out."""
         total = 0.0
@@ -141,6 +178,8 @@ def _proposed(state: SessionState, event: Event) -> None:
             created_at=event.at,
         )
     )
+    if data.get("origin"):
+        state.origins[data["origin"]] = name
     if data["status"] == Status.BASELINE:
         state.incumbents.append(name)
 
@@ -190,6 +229,30 @@ def _wave_analysed(state: SessionState, event: Event) -> None:
     state.waves[event.key] = replace(state.waves[event.key], entry=_data(event)["entry"])
 
 
+def _wave_reflected(state: SessionState, event: Event) -> None:
+    state.waves[event.key] = replace(state.waves[event.key], reflected=True)
+
+
+def _told(state: SessionState, event: Event) -> None:
+    state.told[_data(event)["author"]] = _data(event)["line"]
+
+
+def _model_asked(state: SessionState, event: Event) -> None:
+    data = _data(event)
+    spent = Spending(
+        calls=1,
+        tokens=data["prompt_tokens"] + data["completion_tokens"],
+        dollars=data["dollars"],
+        estimated=data["estimated"],
+    )
+    state.spent[data["author"]] = state.spent.get(data["author"], Spending()) + spent
+
+
+def _reviewed(state: SessionState, event: Event) -> None:
+    data = _data(event)
+    state.reviews[event.key] = Reviewed(verdict=data["verdict"], sampled=data["sampled"])
+
+
 def _session_ended(state: SessionState, event: Event) -> None:
     state.ended = _data(event)["reason"]
 
@@ -208,6 +271,10 @@ _APPLY: Mapping[Kind, Callable[[SessionState, Event], None]] = {
     Kind.TRIAL_ENDED: _trial_ended,
     Kind.WAVE_OPENED: _wave_opened,
     Kind.WAVE_ANALYSED: _wave_analysed,
+    Kind.MODEL_ASKED: _model_asked,
+    Kind.REVIEWED: _reviewed,
+    Kind.WAVE_REFLECTED: _wave_reflected,
+    Kind.TOLD: _told,
     Kind.SESSION_ENDED: _session_ended,
 }
 

@@ -16,7 +16,7 @@ from swarm.config import Settings, load_settings
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 COMMANDS = (DOCS / "command-line.md").read_text(encoding="utf-8")
-SECTIONS = {"slots": "SlotGroup", "pool": "PoolSettings", "tiers": "TierSettings"}
+SECTIONS = {"slots": "SlotGroup", "pool": "PoolSettings", "tiers": "TierSettings", "agents": "AgentSettings"}
 
 
 def keys() -> Iterator[str]:
@@ -37,7 +37,7 @@ def files() -> list[str]:
 
 def mentioned(raw: dict[str, Any]) -> Iterator[str]:
     for name, value in raw.items():
-        if isinstance(value, list):
+        if isinstance(value, list) and name in SECTIONS:
             yield from (f"{name}.{key}" for row in value for key in row)
         elif name == "tiers":
             yield from (f"{name}.{key}" for row in value.values() for key in row)

@@ -30,10 +30,10 @@ def test_status_has_the_fields_of_the_table() -> None:
     found = told("status")
     assert set(found) == {
         "session", "state", "task", "elapsed_seconds", "counts", "baseline", "incumbent", "noise", "gpu_hours",
-        "dollars", "tokens", "occupancy", "holdout",
+        "dollars", "tokens", "models", "occupancy", "reviewer", "holdout", "reason",
     }  # fmt: skip
     assert set(found["counts"]) == {
-        "proposed", "rejected", "running", "pruned", "promoted", "confirmed", "refuted", "crashed",
+        "proposed", "rejected", "held", "running", "pruned", "promoted", "confirmed", "refuted", "crashed",
     }  # fmt: skip
     assert {"experiment", "tier", "value", "baseline_value", "improvement_percent", "ci95"} <= set(found["incumbent"])
     assert found["session"] == SESSION

@@ -91,8 +91,8 @@ def alive(now: float = 1010.0, **more: Any) -> Vitals:
 
 def test_the_fields_are_those_that_scripts_depend_on() -> None:
     found = status_of(measured().state, alive())
-    assert set(found) == FIELDS
-    assert set(found["counts"]) == COUNTS
+    assert set(found) == FIELDS | {"models", "reviewer"}
+    assert set(found["counts"]) == COUNTS | {"held"}
     assert set(found["incumbent"]) == INCUMBENT | {"improvement_ci95"}
 
 
@@ -172,11 +172,12 @@ def test_counts_are_cumulative_and_leave_the_baseline_out() -> None:
         "s-1-e005": ("approve", "screen", "promote", "validate"),
         "s-1-e006": ("approve", "screen", "promote", "validate", "refute"),
         "s-1-e007": ("approve", "screen", "crash"),
+        "s-1-e008": ("hold",),
     }.items():
         story.propose(name)
         story.move(name, *moves)
     assert status_of(story.state, alive(promoted=3))["counts"] == {
-        "proposed": 7, "rejected": 1, "running": 2, "pruned": 1, "promoted": 3, "confirmed": 1, "refuted": 1,
+        "proposed": 8, "rejected": 1, "held": 1, "running": 2, "pruned": 1, "promoted": 3, "confirmed": 1, "refuted": 1,
         "crashed": 1,
     }  # fmt: skip
 
