@@ -16,7 +16,7 @@ from swarm.errors import InputError
 from swarm.home import Home
 from swarm.influence import Influence, influence
 from swarm.leases.budget import Budget, Left, Spent
-from swarm.leases.lease import SlotState, Waiting
+from swarm.leases.lease import SlotState, SlotUse, Waiting
 from swarm.leases.manager import LeaseManager
 from swarm.ports import Clock, SystemClock
 from swarm.research.experiment import Move
@@ -51,6 +51,7 @@ class View:
         self._notebook: Notebook | None = None
         self._limits: Limits | None = None
         self._promoted: set[str] = set()
+        self.confirmed_at: dict[str, float] = {}  # experiment -> unix seconds
         self._lasted: dict[str, deque[float]] = {}  # tier -> seconds its last trials took
         self.state = SessionState(find_session(self._ledger, session, home.root))
         self.phase = phase or (lambda: self._ledger.phase(self.state.session))
@@ -82,11 +83,17 @@ class View:
             pass
         return self
 
+    def history(self, experiment: str) -> list[Event]:
+        """Every event of one experiment, oldest first."""
+        return list(self._ledger.events(self.state.session, experiment=experiment))
+
     def _note(self, event: Event) -> None:
         if event.kind is Kind.RUN_STARTED and "limits" in event.data:
             self._limits = Limits.model_validate(event.data["limits"])
         if event.kind is Kind.MOVED and event.data["move"] == Move.PROMOTE and event.experiment:
             self._promoted.add(event.experiment)
+        if event.kind is Kind.MOVED and event.data["move"] == Move.CONFIRM and event.experiment:
+            self.confirmed_at[event.experiment] = event.at
         if event.kind is Kind.TRIAL_ENDED and event.data["value"] is not None and event.experiment:
             trial = next(t for t in self.state.experiments[event.experiment].trials if t.id == event.key)
             lasted = self._lasted.setdefault(trial.tier, deque(maxlen=_REMEMBERED))
@@ -123,7 +130,7 @@ class View:
             phase=self.phase(),
             booted_at=booted_at(),
             promoted=len(self._promoted),
-            use=self._leases.lease_seconds(session=state.session),
+            use=self.use(),
         )
         spans = measured_spans(state, vitals)
         busy = sum(
@@ -150,6 +157,17 @@ class View:
         if self._limits is None:
             self._limits = Settings.model_validate_json(self.state.opened["settings"]).limits
         return self._limits
+
+    def hours_at(self, at: float) -> float:
+        """Hours worked up to a moment (unix seconds); time between runs is left out."""
+        ends = (
+            (run.started_at, at if run.ended_at is None else min(at, run.ended_at)) for run in self.state.runs.values()
+        )
+        return sum(max(0.0, end - start) for start, end in ends) / 3600
+
+    def use(self) -> list[SlotUse]:
+        """What the session's leases took of each slot."""
+        return self._leases.lease_seconds(session=self.state.session)
 
     def slots(self) -> list[SlotState]:
         """The slots of the home and who has them."""

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from swarm import __version__
-from swarm.cli import experiments, live, machine, notebook, notebook_upkeep, papers, people, sessions, tasks
+from swarm.cli import experiments, live, machine, notebook, notebook_upkeep, papers, people, sessions, tasks, web
 from swarm.cli.options import HOME, InHome, SwarmGroup
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ for command in (
     experiments.experiments,
     experiments.experiment,
     sessions.leases,
+    web.browse,
 ):
     app.command()(command)
 for name, upkeep in (

@@ -46,6 +46,7 @@ def next_steps(session: str, task: str, *, swarm: str, resumable: bool) -> str:
     steps = [
         ("best --diff", "what the best candidate changes"),
         ("best --checkout DIR", "the winning files in a folder of their own"),
+        ("browse", "all of it in the browser"),
         ("experiments", "everything that was tried"),
         ("notebook list", "the notebook: why it was tried, what came out"),
         ("notebook search 'learning rate'", "find in it by meaning"),

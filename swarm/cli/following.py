@@ -4,11 +4,12 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
 from swarm.assemble.choice import StartRequest
+from swarm.assemble.pages import companion
 from swarm.assemble.session import opened_session
 from swarm.cli.closing import print_closing
 from swarm.cli.screen import JsonScreen, LiveScreen, LogScreen, Screen, print_event
@@ -20,8 +21,10 @@ Shown = Literal["live", "plain", "json"]  # how a session is shown; without a te
 LOOK_SECONDS = 0.5  # between two looks at the ledger
 
 
-async def run_session(home: Home, request: StartRequest, *, shown: Shown, begun: Callable[[Path], None]) -> None:
-    """Start or resume a session, show it until it ends, and print the result.
+async def run_session(
+    home: Home, request: StartRequest, *, shown: Shown, web: bool, begun: Callable[[Path], None]
+) -> None:
+    """Start or resume a session, show it until it ends, and print the result; ``web``: with the pages beside it.
 
     ``begun`` is told the session's folder before its first event is shown.
     """
@@ -36,7 +39,9 @@ async def run_session(home: Home, request: StartRequest, *, shown: Shown, begun:
         with View(home, session.state.session, phase=lambda: session.phase) as view:
             began = True
             begun(home.session(session.state.session))
-            with screen_of(view, shown) as screen:
+            with screen_of(view, shown) as screen, companion(home) if web else nullcontext() as pages:
+                if pages is not None:
+                    screen.notice(f"pages at {pages}")
                 async with _signals(session, screen.notice):
                     working = asyncio.create_task(session.run())
                     await _follow(screen, working.done)

@@ -8,6 +8,8 @@ import typer
 from swarm.cli.options import HOME, InHome, SessionName
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from swarm.cli.following import Shown
 
 Plain = Annotated[bool, typer.Option("--plain", help="Log lines instead of the dashboard.")]
@@ -43,6 +45,7 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
     approve: Annotated[
         bool, typer.Option("--approve", help="Run only what you say yes to with `swarm approve`.")
     ] = False,
+    no_web: Annotated[bool, typer.Option("--no-web", help="Without the pages beside it.")] = False,
     plain: Plain = False,
     log_json: LogJson = False,
     detach: Annotated[
@@ -84,12 +87,16 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
     )
     place = Home(home, create=True)
     shown = _shown(plain=plain or detach, log_json=log_json)
+
+    def work(begun: "Callable[[Path], None]") -> None:
+        asyncio.run(run_session(place, request, shown=shown, web=not no_web, begun=begun))
+
     if not detach:
-        asyncio.run(run_session(place, request, shown=shown, begun=lambda _: None))
+        work(lambda _: None)
         return
     from swarm.cli.background import LOG, detached
 
-    pid, folder = detached(lambda begun: asyncio.run(run_session(place, request, shown=shown, begun=begun)))
+    pid, folder = detached(work)
     print(
         f"session {folder.name} goes on in the background as process {pid}; its log is {folder / LOG}\n"
         f"`swarm watch {folder.name}` looks on, `swarm stop {folder.name}` ends it"

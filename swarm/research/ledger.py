@@ -106,22 +106,22 @@ class Ledger:
             return None
         return Event(seq=row[0], session=session, at=at, kind=kind, key=key, experiment=experiment, data=data)
 
-    def events(self, session: str, after: int = 0) -> Iterator[Event]:
-        """Events of a session with seq > ``after``, oldest first."""
+    def events(self, session: str, after: int = 0, experiment: str | None = None) -> Iterator[Event]:
+        """Events of a session, or of one experiment in it, with seq > ``after``, oldest first."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT seq, session, at, kind, key, experiment, data FROM events"
-                " WHERE session = ? AND seq > ? ORDER BY seq",
-                (session, after),
+                " WHERE session = ? AND seq > ? AND (? IS NULL OR experiment = ?) ORDER BY seq",
+                (session, after, experiment, experiment),
             ).fetchall()
-        for seq, name, at, kind, key, experiment, data in rows:
+        for seq, name, at, kind, key, about, data in rows:
             yield Event(
                 seq=seq,
                 session=name,
                 at=at,
                 kind=Kind(kind),
                 key=key,
-                experiment=experiment,
+                experiment=about,
                 data=json.loads(data),
             )
 

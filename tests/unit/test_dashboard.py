@@ -114,7 +114,7 @@ def test_who_looks_on_sees_the_end_and_leaves(tmp_path: Path, capsys: pytest.Cap
         while not session.state.runs:
             await asyncio.sleep(0.001)
         with View(_as_home(tmp_path), clock=lab.clock) as view:
-            await watch_session(view, plain=True)
+            await watch_session(view, shown="plain")
             assert not view.live
         await working
 
