@@ -55,6 +55,8 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
     session.wait_for_trials(12, last)
     bed.set_node("h100-0", "DOWN")
     told, _ = last.communicate(timeout=400)
+    print(told)  # shown when something below does not hold, and with -s
+    print(f"seconds between two trials on one slot: {sorted(round(gap, 1) for gap in session.gaps())}")
     assert last.returncode == 0, told
 
     trials = session.trials()
@@ -84,4 +86,3 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
         [sys.executable, "-c", code], env={**os.environ, **bed.env}, capture_output=True, text=True, check=False
     )
     assert known.stdout.strip() == "[]", known.stderr
-    print(f"gaps between trials on one slot: {sorted(round(gap, 1) for gap in session.gaps())} s")

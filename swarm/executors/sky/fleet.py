@@ -79,6 +79,7 @@ class Fleet:
         self._session = session
         self._tell = tell
         self._patience = patience
+        self._opened = False
         self._keepers: list[asyncio.Task[None]] = []
         self._faults: dict[str, CloudError] = {}  # cluster -> why it is not up
         self._news = asyncio.Event()
@@ -93,15 +94,17 @@ class Fleet:
         Clusters of an earlier run of the session are taken over. Raises InputError when none can ever be up as
         configured.
         """
-        if not self._keepers:
+        if not self._opened:
+            self._opened = True
             for cluster in self.clusters.values():
                 await self._tell(cluster.slots, "its cluster is being started")
-            self._keepers = [asyncio.create_task(self._clear(say))]
-            await self._keepers[0]
-            self._keepers += [
+            await self._clear(say)
+            self._keepers = [
                 asyncio.create_task(self._keep(cluster, recipe, say), name=f"cluster {cluster.name}")
                 for cluster in self.clusters.values()
             ]
+            for keeper in self._keepers:
+                keeper.add_done_callback(lambda _: self._news.set())
         while not any(cluster.up.is_set() for cluster in self.clusters.values()):
             self._news.clear()
             if len(self._faults) == len(self.clusters) and all(
@@ -109,6 +112,9 @@ class Fleet:
             ):
                 raise InputError(f"no cluster can be started: {next(iter(self._faults.values()))}")
             await self._news.wait()
+            for keeper in self._keepers:
+                if keeper.done():
+                    keeper.result()  # a keeper ends only by an error that is no cluster's, such as a full disk
 
     async def close(self) -> None:
         """Tear everything down; nothing that the home started is left when this returns. Raises CloudError."""
