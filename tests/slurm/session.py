@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -112,16 +113,24 @@ class BedSession:
         return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
     def gaps(self) -> list[float]:
-        """Seconds between the end of one trial and the beginning of the next on the same cluster of one slot.
+        """Seconds between the end of one trial and the beginning of the next on one slot, where the next one was
+        already asked for. Only for clusters of one slot.
 
-        From the times of the trials' files there, so nothing of the swarm or of SkyPilot takes part in the measuring.
+        From the times of the trials' files on the cluster, so neither swarm nor SkyPilot takes part in the measuring.
         """
-        runs: dict[str, list[tuple[float, float]]] = {}  # life of a cluster -> begin and end of each trial
+        with closing(sqlite3.connect(self.home / "leases.db")) as db:
+            asked = dict(db.execute("SELECT id, requested_at FROM requests").fetchall())
+        runs: dict[str, list[tuple[float, float, str]]] = {}  # life of a cluster -> begin, end and name of each trial
         for name, place in self.places().items():
             for result in self.bed.shared.glob(f"trials/{place['life']}/*/{name}/result.json"):
                 began = (result.parent / "spec.json").stat().st_mtime
-                runs.setdefault(place["life"], []).append((began, result.stat().st_mtime))
-        return [later - ended for life in runs.values() for (_, ended), (later, _) in pairwise(sorted(life))]
+                runs.setdefault(place["life"], []).append((began, result.stat().st_mtime, name))
+        return [
+            began - ended
+            for life in runs.values()
+            for (_, ended, _), (began, _, name) in pairwise(sorted(life))
+            if asked[name] <= ended
+        ]
 
 
 def write_experiment(bed: Bed, folder: Path) -> None:
