@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,36 +14,20 @@ from notebook_store.notebook import Notebook
 from swarm.agents.graph import Work, run_role
 from swarm.agents.roles import ANALYST, write_as
 from swarm.errors import KernelDied
-from swarm.ports import CellResult, Clock, Kernel, WaveReport
+from swarm.ports import CellResult, Clock, Kernel, Observation, WaveReport
+from swarm.research.waves import DESIGNED
 from trainer.contract import Outcome
-
-DESIGNED = ("plackett-burman", "factorial", "half-factorial")  # two levels a factor; other waves give trends
 
 _CELL_SECONDS = 120.0  # generous: a busy machine must not look like a hung cell
 _TITLE_EFFECTS = 3
 
 _COMPUTE = """\
 import json
-from dataclasses import asdict
-from swarm.research.effects import code, estimable, interactions, main_effects, trends
+from swarm.research.response import finding
 
-runs, noise = report["runs"], report["noise"]
-gains = [run["gain"] for run in runs]
-if report["designed"]:
-    contrasts, rows = code(report["baseline"], [run["knobs"] for run in runs])
-    effects = main_effects(rows, gains, noise, contrasts)
-    pairs = interactions(rows, gains, noise)
-    told = estimable(rows, gains)
-    lost, aliases = told.lost, told.aliases
-else:
-    effects, pairs, lost, aliases = trends([run["knobs"] for run in runs], gains, noise), [], (), {}
-finding = {
-    "effects": [asdict(effect) for effect in effects],
-    "interactions": [asdict(pair) for pair in pairs],
-    "lost": lost,
-    "aliases": aliases,
-}
-print(json.dumps(finding))
+found = finding(report)
+effects, pairs = found["effects"], found["interactions"]
+print(json.dumps(found))
 """
 
 _PLOT = """\
@@ -59,9 +43,9 @@ def show(figure):
 
 shown = effects[:12][::-1]
 figure, axes = plt.subplots(figsize=(7, 0.6 + 0.35 * len(shown)))
-reach = [0 if e.ci is None else (e.ci[1] - e.ci[0]) / 2 for e in shown]
-colours = ["tab:blue" if e.p is not None and e.p < 0.05 else "silver" for e in shown]
-axes.barh([f"{e.factor} {e.low} \\u2192 {e.high}" for e in shown], [e.effect for e in shown],
+reach = [0 if e["ci"] is None else (e["ci"][1] - e["ci"][0]) / 2 for e in shown]
+colours = ["tab:blue" if e["p"] is not None and e["p"] < 0.05 else "silver" for e in shown]
+axes.barh([f"{e['factor']} {e['low']} \\u2192 {e['high']}" for e in shown], [e["effect"] for e in shown],
           xerr=reach, color=colours, ecolor="black", capsize=2)
 axes.axvline(0, color="black", linewidth=0.8)
 axes.set_xlabel(f"effect on {report['metric']}, positive is better (95% interval; blue: p < 0.05)")
@@ -70,7 +54,11 @@ show(figure)
 """
 
 _PLOT_PAIR = """\
-a, b = pairs[0].a, pairs[0].b
+from swarm.research.effects import code
+
+a, b = pairs[0]["a"], pairs[0]["b"]
+contrasts, rows = code(report["baseline"], [run["knobs"] for run in report["runs"]])
+gains = [run["gain"] for run in report["runs"]]
 figure, axes = plt.subplots(figsize=(4.5, 3.2))
 for level, name in ((-1, contrasts[b].low), (1, contrasts[b].high)):
     means = []
@@ -112,24 +100,23 @@ class Analyst:
 
     async def compute(self, report: WaveReport) -> Finding:
         """Run the cells; once more on a fresh kernel when the first dies."""
+        earlier = await asyncio.to_thread(self._earlier, report)
         for last in (False, True):
             try:
-                return await self._computed(report)
+                return await self._computed(report, earlier)
             except KernelDied as error:
                 if last:
                     return _failed(report, str(error))
         raise AssertionError("unreachable")
 
-    async def _computed(self, report: WaveReport) -> Finding:
-        runs = _runs(report)
-        told = {
-            "wave": report.wave,
-            "metric": report.task.metric,
-            "designed": report.design in DESIGNED,
-            "noise": report.noise,
-            "baseline": dict(report.baseline),
-            "runs": runs,
-        }
+    def _earlier(self, report: WaveReport) -> list[str]:
+        """The designed waves of the session that moved the same constants from the same values. Blocking."""
+        insights = self.notebook.entries(kinds=[Kind.INSIGHT], task=report.task.name)
+        own = [entry for entry in insights if entry.session == report.session and entry.data["design"] in DESIGNED]
+        return [str(entry.data["wave"]) for entry in own if entry.data.get("baseline") == dict(report.baseline)]
+
+    async def _computed(self, report: WaveReport, earlier: Sequence[str]) -> Finding:
+        told = question(report, earlier)
         sources = [f"import json\nreport = json.loads({json.dumps(told)!r})", _COMPUTE, _PLOT, _PLOT_PAIR]
         cells: list[dict[str, Any]] = []
         images: list[bytes] = []
@@ -146,7 +133,7 @@ class Analyst:
                 return _failed(report, result.error, cells)
             if source == _COMPUTE:
                 numbers = _parsed(result)
-        scored = sum(run["gain"] is not None for run in runs)
+        scored = sum(run["gain"] is not None for run in told["runs"])
         return Finding(report=report, runs=scored, numbers=numbers, cells=cells, images=images, failure=None)
 
 
@@ -181,23 +168,33 @@ class _Work:
         return entry.id
 
 
-def _runs(report: WaveReport) -> list[dict[str, Any]]:
-    """The runs to analyse: a designed wave's own and its centre; for other waves all of the session.
+def question(report: WaveReport, earlier: Sequence[str]) -> dict[str, Any]:
+    """What ``swarm.research.response.finding`` is asked about a wave; ``earlier`` names the designed waves to pool.
 
-    The centre is the design's run without a change, which is not run again: its gain is what its configuration
-    gained when it was screened, and 0 for the baseline, against which gains are measured.
+    Every set of runs holds the centre: the run without a change, which is not run again. Its gain is what its
+    configuration gained when it was screened, and 0 for the baseline, against which gains are measured.
     """
     designed = report.design in DESIGNED
-    chosen = [o for o in report.observations if not designed or o.wave == report.wave]
-    known = [o.gain for o in report.observations if dict(o.knobs) == dict(report.baseline) and o.gain is not None]
-    centre = {"experiment": None, "knobs": dict(report.baseline), "gain": known[0] if known else 0.0}
-    lost = {Outcome.PREEMPTED, Outcome.CONTENDED}
-    runs = [
-        {"experiment": o.experiment, "knobs": {**report.baseline, **o.knobs}, "gain": o.gain}
-        for o in chosen
-        if o.outcome not in lost or o.gain is not None
-    ]
-    return [*runs, centre]
+    waves = {report.wave, *earlier}
+    baseline = dict(report.baseline)
+    known = [o.gain for o in report.observations if dict(o.knobs) == baseline and o.gain is not None]
+    centre = {"experiment": None, "knobs": baseline, "gain": known[0] if known else 0.0}
+
+    def runs(chosen: Iterable[Observation]) -> list[dict[str, Any]]:
+        lost = {Outcome.PREEMPTED, Outcome.CONTENDED}
+        kept = [o for o in chosen if o.outcome not in lost or o.gain is not None]
+        found = [{"experiment": o.experiment, "knobs": {**baseline, **o.knobs}, "gain": o.gain} for o in kept]
+        return [*found, centre]
+
+    return {
+        "wave": report.wave,
+        "metric": report.task.metric,
+        "designed": designed,
+        "noise": report.noise,
+        "baseline": baseline,
+        "runs": runs(o for o in report.observations if not designed or o.wave == report.wave),
+        "pooled": runs(o for o in report.observations if o.wave in waves) if designed else [],
+    }
 
 
 def _parsed(result: CellResult) -> dict[str, Any]:
@@ -230,6 +227,7 @@ def _insight(finding: Finding, now: float) -> Entry:
             **finding.numbers,
             "wave": report.wave,
             "design": report.design,
+            "baseline": dict(report.baseline),
             "noise": report.noise,
             "n": finding.runs,
             "cells": [dict(cell) for cell in finding.cells],
@@ -272,6 +270,7 @@ def _body(finding: Finding) -> str:
         lines += ["", "Interactions of the strongest factors, each added alone to their main effects:", ""]
         lines += ["| pair | effect | 95% interval | p |", "|---|---|---|---|"]
         lines += [_row(pair, f"{pair['a']} × {pair['b']}") for pair in numbers["interactions"]]
+    lines += _together(numbers["response"])
     leaks = {factor: pairs for factor, pairs in numbers["aliases"].items() if pairs}
     if leaks:
         lines += ["", "Aliased: every main effect holds a part of the interactions of the other factors."]
@@ -280,6 +279,18 @@ def _body(finding: Finding) -> str:
     noise = "not measured; intervals rest on the residuals" if report.noise is None else f"sd {report.noise:.4g}"
     lines += ["", f"Noise of one score: {noise}."]
     return "\n".join(lines)
+
+
+def _together(response: Mapping[str, Any] | None) -> list[str]:
+    """What all designed waves so far say, as lines of the page."""
+    if response is None:
+        return []
+    if not response["effects"] and not response["interactions"]:
+        return ["", f"All {response['runs']} designed runs together: nothing is certain yet."]
+    lines = ["", f"What all {response['runs']} designed runs together hold certain, each beside the others:", ""]
+    lines += ["| term | effect | 95% interval | p |", "|---|---|---|---|"]
+    lines += [_row(effect, effect["factor"]) for effect in response["effects"]]
+    return lines + [_row(pair, f"{pair['a']} × {pair['b']}") for pair in response["interactions"]]
 
 
 def _row(found: Mapping[str, Any], name: str) -> str:

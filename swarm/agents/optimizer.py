@@ -2,16 +2,16 @@
 
 What it proposes, in this order:
 
-1. a Plackett-Burman wave around the incumbent, so that a dozen trials tell some eleven effects apart;
-2. once the analyst's insights are in the notebook, what they call for: the significant effects together, then
-   further along (``swarm.research.search.followed``);
-3. local steps from the best configurations observed, chosen by the expected improvement of a small Gaussian
-   process (``swarm.research.search.local``), and every fourth proposal one of TPE's (Bergstra et al., NeurIPS
-   2011; multivariate, constant liar). The weight is on local steps because a session has tens of trials and starts
-   from a configuration that works; TPE's share keeps it from settling in the first basin.
+1. designed waves around the incumbent: a Plackett-Burman screening of up to eleven constants; where it shows
+   anything, its mirror image; then every combination of what matters or interacts;
+2. what the analyst's insights call for: the significant effects together, then further along
+   (``swarm.research.search.followed``);
+3. a portfolio: steps from the best configurations, chosen by a Gaussian process (``swarm.research.search.local``);
+   plain steps of one constant, which ask no model; and TPE's proposals (Bergstra et al., NeurIPS 2011; multivariate,
+   constant liar), which keep the search from settling in the first basin.
 
-Failed configurations never become numbers: TPE is told FAIL, and a proposal is not made when the tried
-configurations nearest to it mostly failed. The study is rebuilt from the brief each time: state is replay.
+Failed configurations never become numbers: TPE is told FAIL, and a second process learns where trials fail. The study
+is rebuilt from the brief each time: state is replay.
 """
 
 import asyncio
@@ -27,15 +27,28 @@ from swarm.ports import Brief, Observation
 from swarm.research.effects import Effect
 from swarm.research.experiment import Knob, Proposal
 from swarm.research.knobs import set_knobs
-from swarm.research.search import Config, Idea, Seen, Space, followed, local, screening
+from swarm.research.search import (
+    SIGNIFICANT,
+    Config,
+    Idea,
+    Seen,
+    Space,
+    crossed,
+    followed,
+    local,
+    mirrored,
+    plain,
+    screening,
+)
 from swarm.research.space import ends, from_unit, in_range, to_unit
+from swarm.research.waves import DESIGNED
 from trainer.contract import Direction, Outcome, Range
 
 if TYPE_CHECKING:
     import optuna
 
 _MOST_FACTORS = 11  # of a screening wave: 12 runs
-_SAMPLER_EVERY = 4  # one proposal in four is TPE's
+_PORTFOLIO, _PLAIN_TURNS, _TPE_TURN = 10, (2, 7), 9  # of ten proposals, which are plain steps and one of TPE's
 _TOLD = 400  # observations told to TPE, the last ones: keeps a proposal under a second at any length
 _TRIES = 400  # candidates looked at for one batch before it is left short
 _INFEASIBLE = {Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.DIVERGED}
@@ -56,7 +69,7 @@ class OptimizerProposer:
     def __init__(self, notebook: Notebook, *, wave_size: int = 12, name: str = "proposer") -> None:
         self.name = name
         self._notebook = notebook
-        self._wave_size = wave_size
+        self.wave_size = wave_size
 
     async def propose(self, brief: Brief) -> list[Proposal]:
         """A whole design when nothing is known yet, else at most ``brief.wanted`` proposals."""
@@ -70,37 +83,6 @@ class OptimizerProposer:
             earlier=[entry for entry in insights if entry.session != brief.session],
             claims=self._notebook.entries(kinds=[Kind.CLAIM]),
         )
-
-    def ideas(self, brief: Brief, recalled: Recalled) -> list[Idea]:
-        """The configurations worth the next trials. CPU-bound: call in a thread."""
-        seen = [_seen(observation) for observation in brief.observations]
-        ranges = {name: brief.ranges[name] for name in brief.ranges if name in brief.knobs}
-        space = Space(brief.knobs, ranges, seen, brief.taken)
-        if not ranges:
-            return []
-        if brief.wave is not None and not brief.observations and not brief.taken:
-            size = min(brief.wanted, self._wave_size)
-            factors = promising(ranges, recalled)[: min(_MOST_FACTORS, size - 1)]
-            designed = screening(space, factors, size, brief.seed, _directions(recalled.earlier))
-            return [idea for idea in designed if space.take(idea)]
-        return self._next(brief, space, seen, recalled)
-
-    def _next(self, brief: Brief, space: Space, seen: Sequence[Seen], recalled: Recalled) -> list[Idea]:
-        wanted = min(brief.wanted, self._wave_size)
-        found: list[Idea] = []
-        for insight in recalled.insights:
-            found += [idea for idea in followed(space, read_effects(insight)) if space.take(idea)]
-        found = found[:wanted]
-        steps = local(space, brief.taken, brief.seed)
-        sampler = _Sampler(space, seen, brief.taken, brief.seed)
-        for attempt in range(_TRIES):
-            if len(found) >= wanted:
-                break
-            turn = (len(found) + len(seen)) % _SAMPLER_EVERY == _SAMPLER_EVERY - 1
-            idea = sampler.ask() if turn and attempt < _TRIES // 4 else next(steps)
-            if space.take(idea):
-                found.append(idea)
-        return found
 
     def proposals(self, brief: Brief, recalled: Recalled, ideas: Sequence[Idea]) -> list[Proposal]:
         """The ideas as edits of the incumbent's file, each with its hypothesis and citations."""
@@ -121,6 +103,66 @@ class OptimizerProposer:
         ]
 
 
+def thought_of(brief: Brief, recalled: Recalled, wave_size: int) -> list[Idea]:
+    """The configurations worth the next trials. CPU-bound: call in a thread."""
+    seen = [_seen(observation) for observation in brief.observations]
+    ranges = {name: brief.ranges[name] for name in brief.ranges if name in brief.knobs}
+    space = Space(brief.knobs, ranges, seen, brief.taken)
+    if not ranges:
+        return []
+    wanted = min(brief.wanted, wave_size)
+    if brief.wave is not None and (designed := _designed(brief, space, recalled, wanted)):
+        return designed
+    return _next(brief, space, recalled, wanted)
+
+
+def _designed(brief: Brief, space: Space, recalled: Recalled, size: int) -> list[Idea]:
+    """The next designed wave, while there is one to make: a screening of all constants, its mirror image once it
+    shows anything, and every combination of what then matters; those that interact come first.
+    """
+    past = [entry for entry in reversed(recalled.insights) if entry.data.get("design") in DESIGNED]
+    if not past:
+        if brief.observations or brief.taken:
+            return []
+        factors = promising(space.ranges, recalled)[: min(_MOST_FACTORS, size - 1)]
+        ideas = screening(space, factors, size, brief.seed, _directions(recalled.earlier))
+    else:
+        last = past[-1]
+        unmoved = last.data.get("baseline") == dict(brief.knobs)
+        if [entry.data["design"] for entry in past] == ["plackett-burman"] and unmoved and _shows_anything(last):
+            ideas = mirrored(space, [o.knobs for o in brief.observations if o.wave == last.data["wave"]])
+        elif last.data["design"] == "foldover" and len(found := _implicated(last)) > 1:
+            ideas = crossed(space, found, read_effects(last), size)
+        else:
+            return []
+    return [idea for idea in ideas if space.take(idea)]
+
+
+def _next(brief: Brief, space: Space, recalled: Recalled, wanted: int) -> list[Idea]:
+    """What the latest findings call for, then steps from the best: seven of ten by the model, two by none, and
+    one TPE's, so that neither a model's blindness nor a basin is final.
+    """
+    found: list[Idea] = []
+    for insight in recalled.insights:
+        found += [idea for idea in followed(space, read_effects(insight)) if space.take(idea)]
+    found = found[:wanted]
+    modelled, plainly = local(space, brief.seed), plain(space, brief.seed)
+    sampler = _Sampler(space, brief.seed)
+    for attempt in range(_TRIES):
+        if len(found) >= wanted:
+            break
+        turn = (len(found) + len(space.seen)) % _PORTFOLIO
+        if turn == _TPE_TURN and attempt < _TRIES // 4:
+            idea = sampler.ask()
+        elif turn in _PLAIN_TURNS and attempt < _TRIES // 4:
+            idea = next(plainly)
+        else:
+            idea = next(modelled)
+        if space.take(idea):
+            found.append(idea)
+    return found
+
+
 class _Work:
     """One run of the proposer through the role graph."""
 
@@ -131,7 +173,7 @@ class _Work:
         return await asyncio.to_thread(self.proposer.recall, self.brief)
 
     async def think(self, recalled: Recalled, _: str | None) -> list[Proposal]:
-        ideas = await asyncio.to_thread(self.proposer.ideas, self.brief, recalled)
+        ideas = await asyncio.to_thread(thought_of, self.brief, recalled, self.proposer.wave_size)
         return self.proposer.proposals(self.brief, recalled, ideas)
 
     async def check(self, reply: list[Proposal]) -> str | None:
@@ -148,8 +190,8 @@ class _Work:
 class _Sampler:
     """Optuna's TPE over the space, told everything that was observed. The study lives for one batch."""
 
-    def __init__(self, space: Space, seen: Sequence[Seen], taken: Sequence[Config], seed: int) -> None:
-        self._space, self._seen, self._taken, self._seed = space, seen, taken, seed
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space, self._seen, self._taken, self._seed = space, space.seen, space.taken, seed
         self._study: optuna.Study | None = None
 
     def ask(self) -> Idea:
@@ -240,6 +282,16 @@ def _effect(row: object) -> Effect | None:
         ci=None,
         p=numbers["p"],
     )
+
+
+def _shows_anything(insight: Entry) -> bool:
+    return any(effect.p is not None and effect.p < SIGNIFICANT for effect in read_effects(insight))
+
+
+def _implicated(insight: Entry) -> list[str]:
+    response = insight.data.get("response")
+    names = response.get("implicated") if isinstance(response, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def promising(ranges: Mapping[str, Range], recalled: Recalled) -> list[str]:

@@ -5,7 +5,19 @@ from typing import Annotated
 import typer
 
 from swarm import __version__
-from swarm.cli import experiments, live, machine, notebook, notebook_upkeep, papers, people, sessions, tasks, web
+from swarm.cli import (
+    benching,
+    experiments,
+    live,
+    machine,
+    notebook,
+    notebook_upkeep,
+    papers,
+    people,
+    sessions,
+    tasks,
+    web,
+)
 from swarm.cli.options import HOME, InHome, SwarmGroup
 
 app = typer.Typer(
@@ -62,6 +74,7 @@ for name, upkeep in (
 app.add_typer(notebook.app, name="notebook")
 app.add_typer(papers.app, name="papers")
 app.add_typer(tasks.app, name="task")
+app.command()(benching.bench)
 app.command()(machine.doctor)
 
 

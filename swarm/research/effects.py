@@ -79,7 +79,7 @@ def estimable(rows: Sequence[Run], gains: Sequence[Gain]) -> Estimable:
     """Which main effects the completed runs determine, and which pairs of factors leak into each."""
     import numpy as np
 
-    factors, matrix, y = _completed(rows, gains)
+    factors, matrix, y = completed(rows, gains)
     columns = _columns(matrix, y)
     kept = [factors[column] for column in columns]
     leaks: dict[str, list[str]] = {factor: [] for factor in kept}
@@ -106,9 +106,9 @@ def main_effects(
     ``noise`` is the standard deviation of one gain, taken as measured with NOISE_DOF degrees of freedom and
     pooled with the residuals where runs are to spare; intervals are Student's t.
     """
-    factors, matrix, y = _completed(rows, gains)
+    factors, matrix, y = completed(rows, gains)
     columns = _columns(matrix, y)
-    fit = _Fit(matrix[:, columns], y, noise) if columns else None
+    fit = Fit(matrix[:, columns], y, noise) if columns else None
     found = []
     for place, column in enumerate(columns):
         contrast = (contrasts or {}).get(factors[column])
@@ -129,14 +129,14 @@ def interactions(
     """
     import numpy as np
 
-    factors, matrix, y = _completed(rows, gains)
+    factors, matrix, y = completed(rows, gains)
     strong = [effect.factor for effect in main_effects(rows, gains, noise)[:among]]
     columns = [factors.index(factor) for factor in strong]
     found = []
     for a, b in itertools.combinations(columns, 2):
         model = np.column_stack([matrix[:, columns], matrix[:, a] * matrix[:, b]])
         if _full_rank(model):
-            fit = _Fit(model, y, noise)
+            fit = Fit(model, y, noise)
             found.append(Interaction(a=factors[a], b=factors[b], **fit.effect(len(columns))))
     return sorted(found, key=lambda pair: (1.0 if pair.p is None else pair.p, -abs(pair.effect)))
 
@@ -180,7 +180,7 @@ def _scale(values: Sequence[Knob]) -> tuple[Knob, Knob, list[float]] | None:
     return low, high, [2 * (number - bottom) / (top - bottom) - 1 for number in numbers]
 
 
-def _completed(rows: Sequence[Run], gains: Sequence[Gain]) -> tuple[list[str], "np.ndarray", "np.ndarray"]:
+def completed(rows: Sequence[Run], gains: Sequence[Gain]) -> tuple[list[str], "np.ndarray", "np.ndarray"]:
     """Factor names, coded matrix and gains of the runs that have a value."""
     import numpy as np
 
@@ -222,7 +222,7 @@ def _columns(matrix: "np.ndarray", y: "np.ndarray") -> list[int]:
     return sorted(chosen)
 
 
-class _Fit:
+class Fit:
     """One least-squares fit whose error variance pools the noise floor with the residuals."""
 
     def __init__(self, matrix: "np.ndarray", y: "np.ndarray", noise: float | None) -> None:

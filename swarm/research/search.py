@@ -3,33 +3,33 @@
 Positions are in units of each range (see ``space``); a gain is positive when better.
 """
 
-import random
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+
+import numpy as np
 
 from swarm.research.effects import Effect
 from swarm.research.experiment import Knob
-from swarm.research.space import configuration, from_unit, is_ordered, position, to_unit
-from swarm.research.surrogate import Surrogate
-from swarm.research.waves import design, ladder, levels
+from swarm.research.space import Cube, configuration, is_ordered, to_unit
+from swarm.research.surrogate import Feasibility, Surrogate
+from swarm.research.waves import design, foldover, ladder, levels
 from trainer.contract import Range
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Config = Mapping[str, Knob]  # every constant of a candidate
 
 SIGNIFICANT = 0.10  # two-sided p below which an effect is followed: a wrong one costs a screening trial, no more
 _LADDERS = 3  # factors whose winning direction is pushed on by themselves
-_REACH = (0.30, 0.06)  # sd of a local step in units of a range, first and last
-_SETTLED = 300  # observations after which steps have shrunk to the last reach
-_MODEL_FROM = 8  # scored observations before a surrogate says more than chance
-_MODELLED = 200  # best observations it is fitted to: keeps a batch under a second
-_CANDIDATES = 200  # steps it chooses from
-_SHORTLIST = 30  # of them, those whose feasibility is looked at
-_NEIGHBOURS = 5  # tried configurations that tell whether another would fail
-_BASES = (0.6, 0.25, 0.15)  # how often local search starts from the best, second, third
+_STEPS = (0.02, 0.4)  # sd of a local step in units of a range: drawn between these, so that no scale is preferred
+_FACTORS = (0.3, 0.3, 0.2, 0.1, 0.1)  # how often one, two, ... constants are moved at once
+_CROSSED = 0.15  # share of the candidates that mix two good configurations
+_MODEL_FROM = 6  # scored observations before a surrogate says more than chance
+_MODELLED = 300  # best observations it is told: keeps a proposal in milliseconds at any length
+_CANDIDATES = 400  # neighbours it ranks
+_REFINED = (0.5, 0.25)  # the winner's own neighbourhood is searched at these scales
+_SAFE = 0.8  # a neighbour less likely to run than this is passed over where a safer one improves at all
+_BASES = 5  # configurations of the largest expected gain that neighbours are drawn from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +62,10 @@ class Space:
     ) -> None:
         self.incumbent = incumbent
         self.ranges = ranges
+        self.seen = seen
+        self.taken = taken
         self.scored = sorted((s for s in seen if s.gain is not None), key=lambda s: -(s.gain or 0.0))
-        self.failed = [s.config for s in seen if s.infeasible]
-        self.completed = [incumbent, *(s.config for s in self.scored)]
-        self._tried: np.ndarray | None = None  # positions of the completed and the failed, made when needed
+        self.cube = Cube(ranges, incumbent)
         self._known = {self.key(c) for c in (incumbent, *(s.config for s in seen), *taken)}
 
     def key(self, config: Config) -> tuple[tuple[str, Knob], ...]:
@@ -73,33 +73,35 @@ class Space:
 
     def take(self, idea: Idea) -> bool:
         """Whether the idea is new and not doomed; from then on its configuration is known."""
-        if not self.is_open(idea.config):
+        if not self.is_new(idea.config) or self.doomed(idea.config):
             return False
         self._known.add(self.key(idea.config))
         return True
 
-    def is_open(self, config: Config) -> bool:
-        """Whether a configuration is new and not doomed."""
-        return self.key(config) not in self._known and not self.doomed(config)
+    def is_new(self, config: Config) -> bool:
+        """Whether a configuration was neither tried nor proposed."""
+        return self.key(config) not in self._known
 
     def doomed(self, config: Config) -> bool:
         """Whether a configuration is more likely to fail than not."""
-        return self.feasible(config) < 0.5
+        return bool(self.feasible(self.cube.rows([config]))[0] < 0.5)
 
-    def feasible(self, config: Config) -> float:
-        """Share of the nearest tried configurations that did not fail, the nearer ones weighing more."""
+    def feasible(self, rows: np.ndarray) -> np.ndarray:
+        """How likely each is to run; 1 before anything has failed."""
         import numpy as np
 
-        if not self.failed:
-            return 1.0
-        if self._tried is None:
-            tried = [*self.completed, *self.failed]
-            self._tried = np.array([position({**self.incumbent, **c}, self.ranges) for c in tried])
-        here = np.array(position(config, self.ranges))
-        apart = ((self._tried - here) ** 2).sum(axis=1)
-        nearest = np.argsort(apart, kind="stable")[:_NEIGHBOURS]
-        weights = 1 / (apart[nearest] + 1e-12)
-        return float(weights[nearest < len(self.completed)].sum() / weights.sum())
+        return (
+            np.ones(len(rows)) if self._feasibility is None else self._feasibility.probability(self.cube.features(rows))
+        )
+
+    @cached_property
+    def _feasibility(self) -> Feasibility | None:
+        told = [s for s in self.seen if s.infeasible or s.gain is not None]
+        if not any(s.infeasible for s in told):
+            return None
+        rows = self.cube.rows([self.incumbent, *(s.config for s in told)])
+        ran = np.array([True, *(not s.infeasible for s in told)])
+        return Feasibility(self.cube.features(rows), ran, self.cube.groups)
 
 
 def screening(space: Space, factors: Sequence[str], size: int, seed: int, directions: Mapping[str, int]) -> list[Idea]:
@@ -118,6 +120,44 @@ def screening(space: Space, factors: Sequence[str], size: int, seed: int, direct
         moved = {f: contrasts[f].high for f, level in zip(names, row, strict=True) if level > 0}
         why = f"run {number} of {len(rows)} of a {name} design that tells {len(names)} effects apart"
         ideas.append(Idea(config={**space.incumbent, **moved}, kind="screening", why=why, design=name))
+    return ideas
+
+
+def mirrored(space: Space, tried: Sequence[Config]) -> list[Idea]:
+    """The mirror image of a screening wave: what a run moved stays, and the rest moves. ``tried`` are its runs."""
+    baseline = space.incumbent
+    high = {name: c[name] for c in tried for name in space.ranges if c[name] != baseline[name]}
+    rows = foldover([[1 if c[name] == value else -1 for name, value in high.items()] for c in (*tried, baseline)])
+    ideas = []
+    for number, row in enumerate(rows, 1):
+        moved = {name: value for (name, value), level in zip(high.items(), row, strict=True) if level > 0}
+        why = f"run {number} of {len(rows)} of the mirror image of the screening: tells effects from interactions"
+        ideas.append(Idea(config={**baseline, **moved}, kind="screening", why=why, design="foldover"))
+    return ideas
+
+
+def crossed(space: Space, factors: Sequence[str], effects: Sequence[Effect], size: int) -> list[Idea]:
+    """Every combination, or half of them, of the levels of ``factors``, around the incumbent."""
+    levels_of = {e.factor: (e.low, e.high) for e in effects if e.low is not None and e.high is not None}
+    chosen = [name for name in factors if name in levels_of and space.incumbent[name] in levels_of[name]]
+    while len(chosen) > 1 and 2 ** (len(chosen) - (len(chosen) > 3)) > size + 1:
+        chosen.pop()
+    if len(chosen) < 2:
+        return []
+    name, rows = design(len(chosen), size + 1)
+    ideas = []
+    for row in rows:
+        moved: dict[str, Knob] = {}
+        for factor, level in zip(chosen, row, strict=True):
+            low, high = levels_of[factor]
+            other = high if space.incumbent[factor] == low else low
+            if level > 0 and other is not None:
+                moved[factor] = other
+        if moved:
+            why = f"one of the combinations of {', '.join(chosen)}: how they work together"
+            ideas.append(
+                Idea(config={**space.incumbent, **moved}, kind="screening", why=why, design=name, factors=tuple(chosen))
+            )
     return ideas
 
 
@@ -155,71 +195,129 @@ def followed(space: Space, effects: Sequence[Effect]) -> Iterator[Idea]:
             yield Idea(config=config, kind="ladder", why=why, factors=names)
 
 
-def local(space: Space, taken: Sequence[Config], seed: int) -> Iterator[Idea]:
-    """Endless steps from the best observed configurations, one to three constants at a time; of many such steps the
-    one of the largest expected improvement, refined once around itself (a trust region in the manner of TuRBO:
-    Eriksson et al., NeurIPS 2019).
+def local(space: Space, seed: int) -> Iterator[Idea]:
+    """Endless steps from the best configurations: many neighbours are drawn, at all scales, and of them the one goes
+    first whose expected improvement times its chance to run is largest (Gardner et al., ICML 2014), looked for once
+    more around itself. Plain steps while there is too little to model.
     """
-    chance = random.Random(seed)
-    bases = [s for s in space.scored[: len(_BASES)] if (s.gain or 0) > 0]
-    starts: list[Config] = [s.config for s in bases] or [space.incumbent]
-    name = f"the best so far, {bases[0].name} at {bases[0].gain:+.4g}" if bases else "the incumbent"
-    first, last = _REACH
-    reach = first * (last / first) ** min(len(space.scored) / _SETTLED, 1.0)
-    model = _surrogate(space, taken)
+    if len(space.scored) < _MODEL_FROM:
+        yield from plain(space, seed)
+    chance = np.random.default_rng(seed)
+    model = _Model(space)
     while True:
-        steps = [
-            _moved(space, chance.choices(starts, weights=_BASES[: len(starts)])[0], reach, chance)
-            for _ in range(_CANDIDATES if model else 1)
-        ]
-        chosen = steps[0]
-        expected = None
-        if model:
-            chosen = _best(space, model, steps)
-            chosen = _best(space, model, [chosen, *(_moved(space, chosen, reach / 2, chance) for _ in steps)])
-            expected = model.mean(chosen)
-            model.believe(chosen)
-        yield Idea(config=chosen, kind="local", why=f"a small step from {name}", expected=expected)
+        row = model.choose(chance)
+        expected = model.expected(row)
+        why = f"a step from {_best(space)} that a model of {len(space.scored)} scores expects most of"
+        yield Idea(config=space.cube.config(row), kind="local", why=why, expected=expected)
 
 
-def _surrogate(space: Space, taken: Sequence[Config]) -> Surrogate | None:
-    told = space.scored[:_MODELLED]
-    if len(told) < _MODEL_FROM:
-        return None
-    told_gains = [s.gain for s in told if s.gain is not None]
-    model = Surrogate(space.ranges, [s.config for s in told], told_gains)
-    for config in taken[-_MODELLED:]:
-        model.believe({**space.incumbent, **config})
-    return model
+def plain(space: Space, seed: int) -> Iterator[Idea]:
+    """Endless steps of one constant from the best configuration, no model asked: first the values without order that
+    nobody tried, then whichever constant was moved least often. What a model is blind to is still looked at.
+    """
+    chance = np.random.default_rng((seed, 1))
+    best = next((s for s in space.scored if (s.gain or 0.0) > 0), None)
+    base = space.cube.rows([best.config if best else space.incumbent])[0]
+    tried = space.cube.rows([space.incumbent, *(s.config for s in space.seen), *space.taken])
+    moves = (np.abs(tried - space.cube.rows([space.incumbent])) > 1e-9).sum(axis=0) + chance.random(len(base))
+    for column, within in enumerate(space.ranges.values()):
+        if not is_ordered(within):
+            places = np.arange(len(within.choices)) / max(len(within.choices) - 1, 1)
+            for place in places[~np.isclose(places[:, None], tried[:, column]).any(axis=1)]:
+                row = np.where(np.arange(len(base)) == column, place, base)
+                why = f"{space.cube.names[column]} was never tried so"
+                yield Idea(config=space.cube.config(row), kind="ladder", why=why)
+    while True:
+        column = int(np.argmin(moves))
+        moves[column] += 1
+        row = neighbours(space.cube, base[None, :], 1, chance, only=column)[0]
+        yield Idea(config=space.cube.config(row), kind="local", why=f"one step from {_best(space)}")
 
 
-def _best(space: Space, model: Surrogate, configs: Sequence[Config]) -> Config:
-    """The new and feasible configuration of the largest expected improvement; the first where none is."""
-    worth = model.expected_improvement(configs)
-    order = sorted(range(len(configs)), key=lambda index: -worth[index])[:_SHORTLIST]
-    order.sort(key=lambda index: -worth[index] * space.feasible(configs[index]) ** 2)
-    return next((configs[index] for index in order if space.is_open(configs[index])), configs[0])
+def _best(space: Space) -> str:
+    best = next((s for s in space.scored if (s.gain or 0.0) > 0), None)
+    return f"the best so far, {best.name} at {best.gain:+.4g}" if best else "the incumbent"
 
 
-def _moved(space: Space, base: Config, reach: float, chance: random.Random) -> Config:
-    count = min(chance.choices((1, 2, 3), weights=(0.4, 0.4, 0.2))[0], len(space.ranges))
-    config = dict(base)
-    for factor in chance.sample(sorted(space.ranges), count):
-        config[factor] = stepped(base[factor], space.ranges[factor], reach, chance)
-    return config
+class _Model:
+    """What is expected where, and the best neighbour by it."""
+
+    def __init__(self, space: Space) -> None:
+        self._space, self._cube = space, space.cube
+        best = {s.name for s in space.scored[:_MODELLED]}
+        told = [s for s in space.seen if s.name in best]  # in order, so that most of a fit is remembered
+        configs, gains = [s.config for s in told], [s.gain or 0.0 for s in told]
+        if all(space.key(config) != space.key(space.incumbent) for config in configs):
+            configs, gains = [space.incumbent, *configs], [0.0, *gains]  # gains are measured against the baseline
+        self._rows = self._cube.rows(configs)
+        points = self._cube.features(self._rows)
+        self._surrogate = Surrogate(points, np.array(gains), self._cube.groups)
+        for config in space.taken[-_MODELLED:]:
+            self._surrogate.believe(self._cube.features(self._cube.rows([config]))[0])
+        believed = self._surrogate.mean(points)
+        safe = space.feasible(self._rows) >= 0.5
+        self._bases = self._rows[np.argsort(-np.where(safe, believed, -np.inf), kind="stable")[:_BASES]]
+
+    def choose(self, chance: np.random.Generator) -> np.ndarray:
+        """The most promising row that is new; it counts as tried from then on."""
+        rows = neighbours(self._cube, self._bases, _CANDIDATES, chance)
+        worth = self._worth(rows)
+        for scale in _REFINED:
+            top = rows[np.argsort(-worth, kind="stable")[:3]]
+            near = neighbours(self._cube, top, _CANDIDATES // 4, chance, scale=scale)
+            rows, worth = np.vstack([rows, near]), np.append(worth, self._worth(near))
+        order = np.argsort(-worth, kind="stable")
+        chosen = next((row for row in rows[order[:50]] if self._space.is_new(self._cube.config(row))), rows[order[0]])
+        self._surrogate.believe(self._cube.features(chosen[None, :])[0])
+        return np.asarray(chosen)
+
+    def expected(self, row: np.ndarray) -> float:
+        """Gain, metric units."""
+        return float(self._surrogate.mean(self._cube.features(row[None, :]))[0])
+
+    def _worth(self, rows: np.ndarray) -> np.ndarray:
+        likely = self._space.feasible(rows)
+        worth = self._surrogate.expected_improvement(self._cube.features(rows)) * likely
+        return np.asarray(np.where(likely >= _SAFE, worth, worth * 1e-3))
 
 
-def stepped(value: Knob, within: Range, reach: float, chance: random.Random) -> Knob:
-    """Another value near ``value``: a normal step of sd ``reach``, widened until the grid yields another value."""
-    if not is_ordered(within):
-        return chance.choice([choice for choice in within.choices if choice != value])
-    here = min(max(to_unit(value, within), 0.0), 1.0)
-    for _ in range(12):
-        found = from_unit(here + chance.gauss(0.0, reach), within, value)
-        if found != value:
-            return found
-        reach *= 1.5
-    return value
+def neighbours(
+    cube: Cube,
+    bases: np.ndarray,
+    count: int,
+    chance: np.random.Generator,
+    *,
+    scale: float = 1.0,
+    only: int | None = None,
+) -> np.ndarray:
+    """Rows near ``bases``, each with one to five factors moved, or ``only`` one, by steps of
+    any size; some are a mixture of two bases.
+    """
+    width = bases.shape[1]
+    rows = bases[chance.integers(len(bases), size=count)]
+    mates = bases[chance.integers(len(bases), size=count)]
+    mixed = (chance.random(count) < (_CROSSED if len(bases) > 1 else 0.0))[:, None] & (chance.random(rows.shape) < 0.5)
+    rows = np.where(mixed, mates, rows)
+    how_many = np.minimum(chance.choice(len(_FACTORS), size=count, p=_FACTORS) + 1, width)
+    order = np.argsort(chance.random((count, width)), axis=1)
+    moved = np.zeros((count, width), dtype=bool)
+    np.put_along_axis(moved, order, np.arange(width) < how_many[:, None], axis=1)
+    if only is not None:
+        moved = np.broadcast_to(np.arange(width) == only, (count, width))
+    low, high = (math.log(step) for step in _STEPS)
+    sd = scale * np.exp(chance.uniform(low, high, (count, 1)))
+    stepped = rows + sd * chance.standard_normal((count, width))
+    for column, within in enumerate(cube.ranges.values()):
+        if not is_ordered(within):
+            stepped[:, column] = chance.random(count)
+        else:
+            least = cube.grid[column]
+            stepped[:, column] = np.where(
+                np.abs(stepped[:, column] - rows[:, column]) < least,
+                rows[:, column] + least * np.where(chance.random(count) < 0.5, -1, 1),
+                stepped[:, column],
+            )
+    return np.asarray(cube.snapped(np.where(moved, stepped, rows)))
 
 
 def _way(effect: Effect, ranges: Mapping[str, Range]) -> int:

@@ -1,11 +1,15 @@
 """The search space: where a value lies in its range, and how far two configurations lie apart. Pure."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from swarm.errors import InputError
 from swarm.research.experiment import Knob
 from trainer.contract import Range
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def in_range(value: Knob, within: Range) -> bool:
@@ -86,15 +90,75 @@ def distance(a: Mapping[str, Knob], b: Mapping[str, Knob], ranges: Mapping[str, 
     return math.sqrt(total)
 
 
-def position(knobs: Mapping[str, Knob], ranges: Mapping[str, Range]) -> list[float]:
-    """A configuration as a point whose Euclidean distances are those of ``distance``."""
-    found: list[float] = []
-    for name, within in ranges.items():
-        if is_ordered(within):
-            found.append(to_unit(knobs[name], within))
-        else:
-            found += [math.sqrt(0.5) * (knobs[name] == choice) for choice in within.choices]
-    return found
+class Cube:
+    """Configurations as rows of numbers in [0, 1], one a factor, so that thousands are handled at once.
+
+    ``features`` widens a factor without order to one column a choice, so that Euclidean distances are those of
+    ``distance``.
+    """
+
+    def __init__(self, ranges: Mapping[str, Range], base: Mapping[str, Knob]) -> None:
+        """``base`` gives what the ranges do not name, and the grid of whole numbers."""
+        self.ranges, self._base = ranges, base
+        self.names = list(ranges)
+        self._widths = [1 if is_ordered(within) else len(within.choices) for within in ranges.values()]
+        self.grid = [self._step(name) for name in self.names]  # smallest move of each factor, in units of its range
+        self.groups = tuple(factor for factor, width in enumerate(self._widths) for _ in range(width))
+
+    def _step(self, name: str) -> float:
+        within = self.ranges[name]
+        if within.choices:
+            return 1 / max(len(within.choices) - 1, 1)
+        if not within.integer:
+            return 0.005
+        low, high = ends(within)
+        step = whole_step(within, self._base[name])
+        return math.log(1 + step / low) / math.log(high / low) if within.log else step / (high - low)
+
+    def rows(self, configs: Sequence[Mapping[str, Knob]]) -> "np.ndarray":
+        """n x factors; a constant that a configuration lacks is the base's."""
+        import numpy as np
+
+        found = [[to_unit(c.get(n, self._base[n]), within) for n, within in self.ranges.items()] for c in configs]
+        return np.array(found, dtype=float).reshape(len(configs), len(self.names))
+
+    def config(self, row: "np.ndarray") -> dict[str, Knob]:
+        """The allowed configuration nearest to a row."""
+        found = dict(self._base)
+        for name, place in zip(self.names, row, strict=True):
+            found[name] = from_unit(float(place), self.ranges[name], self._base[name])
+        return found
+
+    def snapped(self, rows: "np.ndarray") -> "np.ndarray":
+        """Each row moved to where an allowed configuration is; floats stay where they are."""
+        import numpy as np
+
+        found = np.clip(rows, 0.0, 1.0)
+        for column, (name, within) in enumerate(self.ranges.items()):
+            if within.choices:
+                steps = max(len(within.choices) - 1, 1)
+                found[:, column] = np.round(found[:, column] * steps) / steps
+            elif within.integer:
+                low, high = ends(within)
+                step = whole_step(within, self._base[name])
+                raw = low * (high / low) ** found[:, column] if within.log else low + found[:, column] * (high - low)
+                raw = np.clip(np.round((raw - low) / step) * step + low, low, high)
+                scaled = np.log(raw / low) / math.log(high / low) if within.log else (raw - low) / (high - low)
+                found[:, column] = scaled
+        return np.asarray(found)
+
+    def features(self, rows: "np.ndarray") -> "np.ndarray":
+        """n x features."""
+        import numpy as np
+
+        columns = []
+        for column, (within, width) in enumerate(zip(self.ranges.values(), self._widths, strict=True)):
+            if is_ordered(within):
+                columns.append(rows[:, [column]])
+            else:
+                index = np.round(rows[:, column] * max(width - 1, 1)).astype(int)
+                columns.append(math.sqrt(0.5) * np.eye(width)[np.clip(index, 0, width - 1)])
+        return np.asarray(np.hstack(columns))
 
 
 def configuration(knobs: Mapping[str, Knob], names: Iterable[str]) -> tuple[tuple[str, Knob], ...]:

@@ -1,128 +1,229 @@
-"""A small Gaussian process over the search space: what a configuration not yet tried is expected to gain. Pure.
+"""A Gaussian process over the search space: what a configuration not yet tried is expected to do. Pure.
 
 Matern 5/2 with one length a factor (Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, chapters
-2, 4, 5), its lengths found by coordinate search on the marginal likelihood: a tenth of a second for a hundred
-trials on one core, so that thinking never takes the processor from the trials.
+2, 4, 5). Lengths and noise maximise the marginal likelihood under a prior by which most factors matter little, by
+gradient, on some points: a fit takes a tenth of a second on one core and is remembered by what it was
+made from, so that a proposal costs milliseconds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
-
-from swarm.research.experiment import Knob
-from swarm.research.space import is_ordered, position
-from trainer.contract import Range
 
 if TYPE_CHECKING:
     import numpy as np
 
-_LENGTHS = (0.15, 0.3, 0.6, 1.2, 3.0, 10.0)  # of a range; the last means: does not matter
-_NOISES = (1e-4, 1e-3, 1e-2, 0.05, 0.2)  # variance of the noise, of the variance of the gains
-_SWEEPS = 3  # of the coordinate search
-_PRIOR = 0.4  # nats a factor costs that is not long: most constants do little (a sparse prior)
-_FLOOR = 2.0  # gains are cut this many times (best - median) below the median: how bad a bad run is says little
+FITTED = 160  # points the lengths are fitted to
+_GROWTH = 1.25  # lengths are fitted anew when there are this many times more points
+_SHORTEST, _LONGEST = 0.05, 30.0  # of a range; the last means: does not matter
+_TYPICAL = (math.log(3.0), 1.5)  # log length a priori: mean and sd
+_QUIET, _LOUD = 1e-6, 0.5  # variance of the noise, of the variance of the values
 
 
-class Surrogate:
-    """Fitted once to what was observed; ``believe`` adds trials under way at what is expected of them."""
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What the points say about the process."""
+
+    lengths: tuple[float, ...]  # one a factor, in units of its range
+    noise: float  # variance, of the variance of the values
+
+
+class GaussianProcess:
+    """Values over points of the unit cube. ``believe`` adds a point at what is expected of it."""
 
     def __init__(
-        self, ranges: Mapping[str, Range], configs: Sequence[Mapping[str, Knob]], gains: Sequence[float]
+        self, points: "np.ndarray", values: "np.ndarray", *, groups: tuple[int, ...], fit: Fit, mean: float | None
     ) -> None:
-        """Raises ValueError for fewer than two observations."""
+        """``points``: n x features; ``groups``: the factor of each feature; ``mean``: where nothing is known (None:
+        the values' own).
+        """
         import numpy as np
 
-        if len(gains) < 2:
-            raise ValueError("a surrogate needs at least two observations")
-        self._ranges = ranges
-        y = np.array(gains, dtype=float)
-        middle = float(np.median(y))
-        y = np.maximum(y, middle - _FLOOR * max(float(y.max()) - middle, 1e-12))
-        self._mean, self._scale = float(y.mean()), float(y.std()) or 1.0
-        self._x = np.array([position(config, self._ranges) for config in configs])
-        self._y = (y - self._mean) / self._scale
-        self._groups = self._factor_of_feature()
-        self._lengths = np.full(len(ranges), 0.6 * math.sqrt(len(ranges)))
-        self._noise = 1e-2
-        self._fit()
-        self._solve()
+        self._mean = float(values.mean()) if mean is None else mean
+        self._scale = float(np.sqrt(np.mean((values - self._mean) ** 2))) or 1.0
+        self._x, self._y = points, (values - self._mean) / self._scale
+        self._lengths, self._noise = np.array(fit.lengths)[list(groups)], fit.noise
+        self._condition()
 
-    def expected_improvement(self, configs: Sequence[Mapping[str, Knob]]) -> "np.ndarray":
-        """By how much each is expected to beat the best one believed in, metric units (Jones et al., 1998)."""
-        import numpy as np
-        from scipy.stats import norm
-
-        mean, sd = self._predict(np.array([position(config, self._ranges) for config in configs]))
-        best = float(self._predict(self._x)[0].max())  # the best believed, not the luckiest measured
-        z = (mean - best) / sd
-        return np.asarray(self._scale * sd * (z * norm.cdf(z) + norm.pdf(z)))
-
-    def mean(self, config: Mapping[str, Knob]) -> float:
-        """Expected gain, metric units."""
-        import numpy as np
-
-        return self._mean + self._scale * float(self._predict(np.array([position(config, self._ranges)]))[0][0])
-
-    def believe(self, config: Mapping[str, Knob]) -> None:
-        """Take the expected gain of a configuration as measured (kriging believer: Ginsbourger et al., 2010)."""
-        import numpy as np
-
-        feature = np.array([position(config, self._ranges)])
-        believed = self._predict(feature)[0]
-        self._x, self._y = np.vstack([self._x, feature]), np.append(self._y, believed)
-        self._solve()
-
-    def _factor_of_feature(self) -> "np.ndarray":
-        import numpy as np
-
-        widths = [1 if is_ordered(within) else len(within.choices) for within in self._ranges.values()]
-        return np.repeat(np.arange(len(widths)), widths)
-
-    def _kernel(self, a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
-        import numpy as np
-        from scipy.spatial.distance import cdist
-
-        lengths = self._lengths[self._groups]
-        r = math.sqrt(5) * cdist(a / lengths, b / lengths)
-        return np.asarray((1 + r + r * r / 3) * np.exp(-r))
-
-    def _solve(self) -> float:
-        """Factor the kernel matrix; gives the log posterior of the lengths and the noise."""
-        import numpy as np
-        from scipy.linalg import cho_factor, cho_solve
-
-        matrix = self._kernel(self._x, self._x) + (self._noise + 1e-8) * np.eye(len(self._x))
-        self._factor = cho_factor(matrix, lower=True)
-        self._alpha = cho_solve(self._factor, self._y)
-        likelihood = -0.5 * self._y @ self._alpha - np.log(np.diag(self._factor[0])).sum()
-        return float(likelihood - _PRIOR * sum(math.log(_LENGTHS[-1] / length) for length in self._lengths))
-
-    def _fit(self) -> None:
-        best = self._solve()
-        for _ in range(_SWEEPS):
-            before = best
-            for factor in range(len(self._lengths)):
-                for length in _LENGTHS:
-                    old, self._lengths[factor] = self._lengths[factor], length
-                    score = self._solve()
-                    best = max(best, score)
-                    if score < best:
-                        self._lengths[factor] = old
-            for noise in _NOISES:
-                old, self._noise = self._noise, noise
-                score = self._solve()
-                best = max(best, score)
-                if score < best:
-                    self._noise = old
-            if best - before < 0.1:
-                break
-
-    def _predict(self, x: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-        """Mean and standard deviation, in standardised units."""
+    def predict(self, points: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
+        """Mean and standard deviation of the noiseless value at each point."""
         import numpy as np
         from scipy.linalg import solve_triangular
 
-        cross = self._kernel(x, self._x)
-        half = solve_triangular(self._factor[0], cross.T, lower=True)
+        cross = _kernel(points / self._lengths, self._x / self._lengths)
+        half = solve_triangular(self._root, cross.T, lower=True, check_finite=False)
         variance = np.maximum(1.0 - (half**2).sum(axis=0), 1e-10)
-        return cross @ self._alpha, np.sqrt(variance)
+        return self._mean + self._scale * (cross @ self._alpha), self._scale * np.sqrt(variance)
+
+    def mean(self, points: "np.ndarray") -> "np.ndarray":
+        """The mean alone, which is cheap."""
+        import numpy as np
+
+        cross = _kernel(points / self._lengths, self._x / self._lengths)
+        return np.asarray(self._mean + self._scale * (cross @ self._alpha))
+
+    def believe(self, point: "np.ndarray") -> None:
+        """Take what is expected of a point as measured (kriging believer: Ginsbourger et al., 2010)."""
+        import numpy as np
+
+        expected = (self.mean(point[None, :]) - self._mean) / self._scale
+        self._x, self._y = np.vstack([self._x, point]), np.append(self._y, expected)
+        self._condition()
+
+    def _condition(self) -> None:
+        import numpy as np
+        from scipy.linalg import cho_solve, cholesky
+
+        scaled = self._x / self._lengths
+        matrix = _kernel(scaled, scaled)
+        matrix[np.diag_indices_from(matrix)] += self._noise + 1e-8
+        self._root = cholesky(matrix, lower=True, check_finite=False)
+        self._alpha = cho_solve((self._root, True), self._y, check_finite=False)
+
+
+class Surrogate:
+    """A Gaussian process over points whose gains were measured; larger is better.
+
+    Gains are seen through a logarithm that spreads the good ones and draws the bad ones together: how bad a bad
+    run is says little about where the best lies.
+    """
+
+    def __init__(
+        self, points: "np.ndarray", gains: "np.ndarray", groups: tuple[int, ...], *, fitted: int = FITTED
+    ) -> None:
+        """At least two observations; ``fitted``: how many of them the lengths are fitted to."""
+        chosen = _chosen(len(gains), fitted)
+        found = fit(points[chosen], _drawn_together(gains[chosen])[0], groups)
+        seen, self._top, self._spread = _drawn_together(gains)
+        self._process = GaussianProcess(points, seen, groups=groups, fit=found, mean=None)
+        self._best = float(self._process.mean(points).max())  # the best believed, not the luckiest
+
+    def expected_improvement(self, points: "np.ndarray") -> "np.ndarray":
+        """By how much each is expected to beat the best one believed in (Jones et al., 1998), in log units."""
+        import numpy as np
+        from scipy.special import ndtr
+
+        mean, sd = self._process.predict(points)
+        z = (mean - self._best) / sd
+        return np.asarray(sd * (z * ndtr(z) + np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)))
+
+    def mean(self, points: "np.ndarray") -> "np.ndarray":
+        """Expected gains, metric units (the median: the logarithm is undone)."""
+        return self._gain(self._process.mean(points))
+
+    def cautious(self, points: "np.ndarray", sds: float) -> "np.ndarray":
+        """Gains so many standard deviations under what is expected: the less is known there, the lower."""
+        mean, sd = self._process.predict(points)
+        return self._gain(mean - sds * sd)
+
+    def _gain(self, seen: "np.ndarray") -> "np.ndarray":
+        import numpy as np
+
+        return np.asarray(self._top - self._spread * np.expm1(-seen))
+
+    def believe(self, point: "np.ndarray") -> None:
+        """Take the expected gain of a point as measured."""
+        self._process.believe(point)
+
+
+class Feasibility:
+    """How likely a point is to run at all, from those that did and those that did not.
+
+    Least-squares classification with a Gaussian process (Rasmussen & Williams 2006, section 6.5): its labels are
+    regressed on, and the probability is that of the regression being positive.
+    """
+
+    def __init__(
+        self, points: "np.ndarray", ran: "np.ndarray", groups: tuple[int, ...], *, fitted: int = FITTED
+    ) -> None:
+        """At least two points."""
+        import numpy as np
+
+        labels = np.where(ran, 1.0, -1.0)
+        chosen = _chosen(len(labels), fitted)
+        found = fit(points[chosen], labels[chosen], groups)
+        self._process = GaussianProcess(points, labels, groups=groups, fit=found, mean=0.0)
+
+    def probability(self, points: "np.ndarray") -> "np.ndarray":
+        """Of each, between 0 and 1; one half where nothing like it was tried."""
+        import numpy as np
+        from scipy.special import ndtr
+
+        mean, sd = self._process.predict(points)
+        return np.asarray(ndtr(mean / np.sqrt(sd**2 + 0.01)))
+
+    def runs(self, points: "np.ndarray") -> "np.ndarray":
+        """Whether each is more likely to run than not: cheaper than ``probability``."""
+        import numpy as np
+
+        return np.asarray(self._process.mean(points) > 0)
+
+
+def _chosen(count: int, most: int) -> list[int]:
+    """Which of ``count`` points the lengths are fitted to: seldom others, at most ``most``, spread over all."""
+    reached = 8.0
+    while reached * _GROWTH <= count:
+        reached *= _GROWTH
+    last = min(int(reached), count)
+    size = min(last, most)
+    return [round(place * (last - 1) / (size - 1)) for place in range(size)]
+
+
+def _kernel(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
+    import numpy as np
+    from scipy.spatial.distance import cdist
+
+    r = cdist(a, b)
+    r *= math.sqrt(5)
+    return np.asarray((1 + r + r * r / 3) * np.exp(-r))
+
+
+def _drawn_together(gains: "np.ndarray") -> "tuple[np.ndarray, float, float]":
+    """Gains under the logarithm, the best of them, and the spread that it is measured in."""
+    import numpy as np
+
+    top = float(gains.max())
+    spread = 0.5 * (top - float(np.median(gains))) or 1.0
+    return -np.log1p((top - gains) / spread), top, spread
+
+
+def fit(points: "np.ndarray", values: "np.ndarray", groups: tuple[int, ...]) -> Fit:
+    """The most probable lengths and noise, given the points. Remembered."""
+    import numpy as np
+
+    spread = float(values.std()) or 1.0
+    standard = np.ascontiguousarray((values - values.mean()) / spread)
+    return _fitted(np.ascontiguousarray(points).tobytes(), standard.tobytes(), points.shape[1], groups)
+
+
+@lru_cache(maxsize=256)
+def _fitted(points: bytes, values: bytes, features: int, factors: tuple[int, ...]) -> Fit:
+    import numpy as np
+    from scipy.linalg import cho_solve, cholesky
+    from scipy.optimize import minimize
+
+    x, y = np.frombuffer(points).reshape(-1, features), np.frombuffer(values)
+    owner = np.array(factors)
+    count = owner.max() + 1
+
+    def cost(theta: "np.ndarray") -> "tuple[float, np.ndarray]":
+        scaled = x / np.exp(theta[:-1])[owner]
+        squares = (scaled**2).sum(axis=1)
+        r = np.sqrt(5 * np.maximum(squares[:, None] + squares[None, :] - 2 * scaled @ scaled.T, 0.0))
+        decay = np.exp(-r)
+        noise = math.exp(theta[-1])
+        root = cholesky((1 + r + r * r / 3) * decay + (noise + 1e-8) * np.eye(len(y)), lower=True, check_finite=False)
+        alpha = cho_solve((root, True), y, check_finite=False)
+        inner = np.outer(alpha, alpha) - cho_solve((root, True), np.eye(len(y)), check_finite=False)
+        weight = inner * (5 / 3) * (1 + r) * decay
+        slope = weight.sum(axis=1) @ scaled**2 - np.einsum("ij,ij->j", scaled, weight @ scaled)
+        off = (theta[:-1] - _TYPICAL[0]) / _TYPICAL[1]
+        value = 0.5 * y @ alpha + np.log(np.diag(root)).sum() + 0.5 * off @ off
+        gradient = np.append(-np.bincount(owner, slope, count) + off / _TYPICAL[1], -0.5 * noise * np.trace(inner))
+        return float(value), gradient
+
+    start = np.append(np.full(count, math.log(1.0)), math.log(0.01))
+    bounds = [(math.log(_SHORTEST), math.log(_LONGEST))] * count + [(math.log(_QUIET), math.log(_LOUD))]
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40}).x
+    return Fit(lengths=tuple(float(length) for length in np.exp(found[:-1])), noise=math.exp(found[-1]))

@@ -22,6 +22,7 @@ _CYCLES = {
     20: "++--++++-+-+----++-",
     24: "+++++-+-++--++--+-+----",
 }
+DESIGNED = ("plackett-burman", "foldover", "factorial", "half-factorial")  # two levels a factor, analysed together
 _LOG_STEP = math.log(2.5)  # a moderate move on a log scale: seen above the noise, seldom a crash
 _LINEAR_STEP = 0.25  # of the range
 
@@ -63,6 +64,11 @@ def half_factorial(factors: int) -> list[tuple[int, ...]]:
         sign = math.prod(row) * (-1 if factors % 2 else 1)  # the sign that keeps the all -1 run in
         rows.append((*row, sign))
     return rows
+
+
+def foldover(rows: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """The mirror image of a design: together with it, main effects are clear of two-factor interactions."""
+    return [tuple(-level for level in row) for row in rows]
 
 
 def design(factors: int, size: int) -> tuple[str, list[tuple[int, ...]]]:

@@ -101,7 +101,7 @@ async def test_a_screening_wave_becomes_an_insight_with_figures(
     assert "Aliased" in entry.body
     assert [attached.name for attached in entry.attachments] == ["effects.png", "interaction.png"]
     assert all(attached.data.startswith(b"\x89PNG") for attached in entry.attachments)
-    assert "main_effects" in to_ipynb([entry], title="t")
+    assert "finding(report)" in to_ipynb([entry], title="t")
     assert await analyst.analyse(screening(task)) == name
     assert notebook.count() == 1
 

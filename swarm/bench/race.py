@@ -1,0 +1,157 @@
+"""One strategy on one objective: slots that are never idle until the budget of GPU-seconds is spent."""
+
+import heapq
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from swarm.bench.strategies import Config, Maker, Strategy, Ticket
+from swarm.errors import InputError
+from swarm.research.space import configuration
+from trainer.contract import Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one trial gave."""
+
+    value: float | None  # the metric; None: it failed
+    seconds: float  # GPU-seconds charged
+
+
+class Objective(Protocol):
+    """What strategies are compared on."""
+
+    metric: str
+    minimize: bool
+    ranges: Mapping[str, Range]
+    start: Config  # everyone's first configuration
+
+    def measure(self, config: Config, seed: int, *, share: float = 1.0, after: float = 0.0) -> Measured:
+        """Train to ``share`` of the budget, where ``after`` of it was trained and charged already."""
+        ...
+
+    def truth(self, config: Config) -> float | None:
+        """The score without noise; None where only measuring tells."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """The state of a race after one trial."""
+
+    gpu_seconds: float  # spent by all slots
+    wall_seconds: float  # since the start
+    best: float  # score of the configuration that looks best so far: without noise where that is known, else measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Race:
+    """What became of one strategy under one seed."""
+
+    strategy: str
+    seed: int
+    trials: int
+    failed: int
+    curve: tuple[Point, ...]  # from the first trial that scored
+    winner: Config  # the configuration that looked best at the end
+
+    @property
+    def best(self) -> float:
+        return self.curve[-1].best
+
+    def at(self, gpu_seconds: float) -> float | None:
+        """Best so far when so much was spent; None before any trial scored."""
+        return next((point.best for point in reversed(self.curve) if point.gpu_seconds <= gpu_seconds), None)
+
+
+def race(objective: Objective, name: str, maker: Maker, seed: int, *, gpu_seconds: float, slots: int) -> Race:
+    """Run one strategy. A trial that would end beyond the budget is not begun; a failed one is charged what it cost.
+
+    Raises InputError when the budget is too small for a single scored trial.
+    """
+    strategy = maker(objective.ranges, objective.start, seed)
+    sign = -1.0 if objective.minimize else 1.0
+    best: tuple[float, Ticket] | None = None
+    curve: list[Point] = []
+    trials = failed = 0
+    spent, ended = 0.0, 0.0
+    busy: list[tuple[float, int, Ticket, float | None, bool]] = []  # (ends at, number, ticket, gain, told)
+    now, open_ = 0.0, True
+    while open_ or busy:
+        while open_ and len(busy) < slots:
+            ticket = strategy.ask()
+            gain, seconds, given_up = _run(objective, strategy, ticket, seed * 100_000 + trials, sign)
+            if spent + seconds > gpu_seconds:
+                open_ = False
+                break
+            spent += seconds
+            heapq.heappush(busy, (now + seconds, trials, ticket, gain, given_up))
+            trials += 1
+        if not busy:
+            break
+        now, _, ticket, gain, given_up = heapq.heappop(busy)
+        ended = spent if slots == 1 else min(spent, now * slots)
+        if not given_up:
+            strategy.tell(ticket, gain)
+            failed += gain is None
+        if not given_up and gain is not None and (best is None or gain > best[0]):
+            best = (gain, ticket)
+        if best is not None:
+            truth = objective.truth(best[1].config)
+            shown = sign * best[0] if truth is None else truth
+            if not curve or curve[-1].best != shown or not busy:
+                curve.append(Point(gpu_seconds=ended, wall_seconds=now, best=shown))
+    if best is None:
+        raise InputError(f"{name} scored nothing within {gpu_seconds / 3600:g} GPU-hours; give more with --gpu-hours")
+    return Race(strategy=name, seed=seed, trials=trials, failed=failed, curve=tuple(curve), winner=dict(best[1].config))
+
+
+def _run(
+    objective: Objective, strategy: Strategy, ticket: Ticket, seed: int, sign: float
+) -> tuple[float | None, float, bool]:
+    """Gain (larger is better), seconds charged, and whether the strategy gave the trial up at a rung."""
+    charged = done = 0.0
+    for rung, share in enumerate(strategy.rungs):
+        early = objective.measure(ticket.config, seed, share=share, after=done)
+        charged, done = charged + early.seconds, share
+        if early.value is None:
+            return None, charged, False
+        if not strategy.go_on(ticket, rung, sign * early.value):
+            return None, charged, True
+    full = objective.measure(ticket.config, seed, after=done)
+    return None if full.value is None else sign * full.value, charged + full.seconds, False
+
+
+class Remembered:
+    """An objective whose measurements are kept in a file of JSON lines, so that a race that was cut off goes on.
+
+    Strategies follow from their seed and what they are told: run again, they ask for the same and get it at once.
+    """
+
+    def __init__(self, objective: Objective, path: Path) -> None:
+        self._objective, self._path = objective, path
+        self.metric, self.minimize = objective.metric, objective.minimize
+        self.ranges, self.start = objective.ranges, objective.start
+        self._known: dict[str, Measured] = {}
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                if line.endswith("}"):  # the last line may have been cut off
+                    row = json.loads(line)
+                    self._known[row["key"]] = Measured(value=row["value"], seconds=row["seconds"])
+
+    def measure(self, config: Config, seed: int, *, share: float = 1.0, after: float = 0.0) -> Measured:
+        """From the file, else measured and written there."""
+        key = json.dumps([configuration(config, config), seed, share, after])
+        if key not in self._known:
+            found = self._objective.measure(config, seed, share=share, after=after)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"key": key, **asdict(found)}) + "\n")
+            self._known[key] = found
+        return self._known[key]
+
+    def truth(self, config: Config) -> float | None:
+        return self._objective.truth(config)

@@ -1,0 +1,215 @@
+"""Strategies side by side: the same budget for all, failures charged, a fitted objective that knows its own quality."""
+
+import gzip
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from swarm.bench.contest import contest, entrants
+from swarm.bench.objective import FittedObjective, cross_validate
+from swarm.bench.race import Measured, Remembered, race
+from swarm.bench.report import Rules, plot, summary
+from swarm.bench.strategies import Config, Greedy, peers
+from swarm.bench.trials_file import TrialsFile, read_trials
+from swarm.cli import app
+from swarm.errors import InputError
+from swarm.research.space import in_range, to_unit
+from trainer.contract import Range, find_task
+
+RANGES = {
+    "RATE": Range(low=1e-3, high=1e-1, log=True),
+    "WIDTH": Range(low=16, high=256, integer=True),
+    "DECAY": Range(low=0.0, high=0.5),
+    "KIND": Range(choices=("a", "b")),
+}
+START: Config = {"RATE": 1.5e-2, "WIDTH": 96, "DECAY": 0.2, "KIND": "a"}
+
+
+def score(config: Config) -> float | None:
+    """Lowest, 1.0, at RATE 0.03, WIDTH 160, DECAY 0.1, KIND b; too wide does not fit."""
+    if float(config["WIDTH"]) > 200:
+        return None
+    off = (
+        to_unit(config["RATE"], RANGES["RATE"]) - 0.74,
+        float(config["WIDTH"]) / 240 - 0.67,
+        float(config["DECAY"]) - 0.1,
+    )
+    return 1.0 + 0.2 * sum(x * x for x in off) + (0.02 if config["KIND"] == "a" else 0.0)
+
+
+class Bowl:
+    """An objective in memory that counts what it was asked."""
+
+    metric, minimize, ranges, start = "loss", True, RANGES, START
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Config, float]] = []
+
+    def measure(self, config: Config, seed: int, *, share: float = 1.0, after: float = 0.0) -> Measured:
+        self.asked.append((config, share))
+        value = score(config)
+        if value is None:
+            return Measured(value=None, seconds=10.0)
+        return Measured(value=value + random.Random(seed).gauss(0, 0.001), seconds=100.0 * (share - after))
+
+    def truth(self, config: Config) -> float | None:
+        return score(config)
+
+
+def trials_of(count: int) -> list[dict[str, Any]]:
+    draw = random.Random(3)
+    rows = []
+    for number in range(count):
+        config: dict[str, Any] = {
+            "RATE": 10 ** draw.uniform(-3, -1),
+            "WIDTH": draw.randint(16, 256),
+            "DECAY": draw.uniform(0, 0.5),
+            "KIND": draw.choice("ab"),
+        }
+        value = score(START if number % 20 == 0 else config)
+        rows.append(
+            {
+                "config": dict(START) if number % 20 == 0 else config,
+                "status": "crashed" if value is None else "completed",
+                "loss": None if value is None else value + draw.gauss(0, 0.001),
+                "seconds": 12.0 if value is None else 300.0,
+            }
+        )
+    return rows
+
+
+def written(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    path = folder / "trials.jsonl.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> TrialsFile:
+    return read_trials(written(tmp_path_factory.mktemp("trials"), trials_of(300)))
+
+
+def test_a_trials_file_tells_its_metric_ranges_and_start(file: TrialsFile) -> None:
+    assert file.metric == "loss"
+    assert file.start == START
+    assert file.ranges["RATE"].log
+    assert not file.ranges["DECAY"].log
+    assert file.ranges["WIDTH"].integer
+    assert file.ranges["KIND"].choices == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda rows: rows[5].update(seconds=None), "line 6: needs positive `seconds`"),
+        (lambda rows: rows[5]["config"].pop("RATE"), "line 6: its constants are not those of line 1"),
+        (lambda rows: [row.update(other=1.0) for row in rows], "exactly one number"),
+        (lambda rows: rows.__delitem__(slice(20, None)), "at least 50"),
+    ],
+)
+def test_a_file_that_is_no_trials_file_says_where(tmp_path: Path, spoil: Any, told: str) -> None:
+    rows = trials_of(300)
+    spoil(rows)
+    with pytest.raises(InputError, match=told):
+        read_trials(written(tmp_path, rows))
+
+
+def test_a_fitted_objective_scores_and_fails_as_the_trials_did(file: TrialsFile) -> None:
+    objective, quality = FittedObjective(file), cross_validate(file)
+    assert quality.spearman > 0.97
+    assert quality.failure_auc > 0.99
+    assert objective.noise == pytest.approx(0.001, rel=0.5)
+    assert objective.truth(START) == pytest.approx(score(START), abs=0.003)
+    wide = {**START, "WIDTH": 250}
+    assert objective.measure(wide, 1) == Measured(value=None, seconds=12.0)
+    assert objective.measure(START, 1) == objective.measure(START, 1)
+    assert objective.measure(START, 1).seconds == 300.0
+    assert objective.measure(START, 1, share=0.25).seconds == 75.0
+    assert objective.best_of([]) == pytest.approx(1.0, abs=0.005)
+
+
+@pytest.mark.parametrize("name", ["random", "tpe", "cmaes", "gp", "asha", "greedy", "swarm"])
+def test_every_strategy_keeps_to_the_budget_and_the_ranges(name: str) -> None:
+    bowl = Bowl()
+    ran = race(bowl, name, entrants([name], find_task("tinytext"))[name], 1, gpu_seconds=2000.0, slots=1)
+    assert bowl.asked[0][0] == START
+    assert ran.curve[-1].gpu_seconds <= 2000.0
+    assert all(in_range(config[key], within) for config, _ in bowl.asked for key, within in RANGES.items())
+    assert ran.best <= (score(START) or 0.0) + 1e-9
+    assert ran.trials >= 20 or name == "asha"
+    assert any(share < 1 for _, share in bowl.asked) == (name == "asha")
+
+
+def test_slots_share_one_budget_and_time_runs_for_all() -> None:
+    one, four = (race(Bowl(), "greedy", Greedy, 1, gpu_seconds=4000.0, slots=slots) for slots in (1, 4))
+    assert four.curve[-1].gpu_seconds <= 4000.0
+    assert four.curve[-1].wall_seconds <= 0.4 * one.curve[-1].wall_seconds
+
+
+def test_a_contest_ends_in_a_table_with_paired_tests(tmp_path: Path) -> None:
+    said: list[str] = []
+    names = {name: peers()[name] for name in ("random", "greedy")}
+    ran = contest(Bowl(), names, seeds=3, gpu_seconds=3000.0, slots=1, say=said.append)
+    rules = Rules(metric="loss", minimize=True, best_known=1.0, gpu_seconds=3000.0, slots=1)
+    told = summary(ran, rules)
+    rows = {row["name"]: row for row in told["strategies"]}
+    assert list(rows) == ["random", "greedy"]
+    assert rows["random"]["mean_regret"] == pytest.approx(rows["random"]["mean_best"] - 1.0)
+    assert 0 < rows["random"]["crashed_share"] < 0.5
+    assert told["target_of"] == "greedy"
+    assert rows["greedy"]["cost_to_target"] <= 3000 / 3600
+    assert [(test["a"], test["b"]) for test in told["tests"]] == [("random", "greedy")]
+    assert 0 < told["tests"][0]["p"] <= 1
+    assert len(said) == 6
+    plot(ran, rules, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "measured.jsonl"
+    first = race(Remembered(Bowl(), kept), "greedy", Greedy, 1, gpu_seconds=1500.0, slots=1)
+    text = kept.read_text(encoding="utf-8")
+    kept.write_text(text + text.splitlines()[0][:20], encoding="utf-8")  # cut off while writing
+    bowl = Bowl()
+    assert race(Remembered(bowl, kept), "greedy", Greedy, 1, gpu_seconds=1500.0, slots=1) == first
+    assert bowl.asked == []
+
+
+def test_bench_on_a_trials_file_prints_json(tmp_path: Path) -> None:
+    path = written(tmp_path, trials_of(200))
+    args = [
+        "bench",
+        "--trials",
+        str(path),
+        "--strategies",
+        "random,greedy",
+        "--seeds",
+        "2",
+        "--gpu-hours",
+        "2",
+        "--json",
+    ]
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [row["name"] for row in told["strategies"]] == ["random", "greedy"]
+    assert "cross-validation" in told["surrogate"]
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--strategies", "simplex", "--task", "tinytext", "--gpu-hours", "0"], "unknown strategy 'simplex'"),
+        ([], "give either --trials FILE or --task TASK"),
+        (["--trials", "nowhere.jsonl"], "check the --trials path"),
+    ],
+)
+def test_bench_says_what_is_wrong_in_one_line(tmp_path: Path, args: list[str], told: str) -> None:
+    result = CliRunner().invoke(app, ["--home", str(tmp_path), "bench", *args])
+    assert result.exit_code == 2
+    assert told in result.stderr
