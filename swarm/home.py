@@ -73,9 +73,13 @@ class Home:
         try:
             lock.acquire(timeout=0)
         except Timeout:
+            from notebook_store.server import served_at
+
+            url = served_at(self.notebook)
+            reach = f"reach its notebook with --url {url}, " if url else ""
             raise HomeBusy(
                 f"the home {self.root} is in use by process {owner_pid(owner) or 'unknown'}; look with `swarm watch`, "
-                "end it with `swarm stop`, or choose another --home"
+                f"{reach}end it with `swarm stop`, or choose another --home"
             ) from None
         try:
             owner.write_text(json.dumps({"pid": os.getpid()}), encoding="ascii")

@@ -1,5 +1,6 @@
 """The notebook as one program uses it: appending, filters, search, links, claims, indexes that get lost."""
 
+import gzip
 import shutil
 import sqlite3
 import threading
@@ -303,3 +304,21 @@ def test_a_newer_notebook_is_left_alone(tmp_path: Path) -> None:
     for opening in (Notebook.read, lambda folder: Notebook.open(folder, embedder=WordEmbedder())):
         with pytest.raises(NewerSchema, match="schema version 99, this program knows up to 2; update the program"):
             opening(tmp_path)
+
+
+def test_a_notebook_of_the_first_version_is_brought_up_to_date_with_nothing_lost(tmp_path: Path) -> None:
+    old = Path(__file__).parents[1] / "data" / "notebook-v1.sqlite3.gz"  # written by the first version of the program
+    (tmp_path / "notebook.sqlite3").write_bytes(gzip.decompress(old.read_bytes()))
+    embedder = WordEmbedder()
+    with Notebook.open(tmp_path, embedder=embedder) as notebook:
+        report = notebook.check()
+        assert (report.entries, report.indexed, report.problems) == (5, 5, ())
+        assert embedder.texts_seen == 0  # the embeddings came along
+        assert notebook.entries(session="s1") == PAGES[2::-1]
+        assert len(notebook.get("e1-insight").attachments) == 3
+        assert notebook.claim("lr=0.1", "bob", at=9.0).holder == "ann"
+        assert found(notebook, "orthogonalised update")[0] == "muon"
+        assert len(notebook.identity()) == 12
+    with sqlite3.connect(tmp_path / "notebook.sqlite3") as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
