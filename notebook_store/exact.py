@@ -127,8 +127,9 @@ class ExactIndex:
     def _read_some(self) -> bool:
         """Reads some of them; whether there were any."""
         with self._database.read() as connection:
+            # The + keeps SQLite from gathering a model's rows by the other index first.
             sql = (
-                f"SELECT stamp, id, vector FROM {self._table} WHERE stamp > ? AND model = ? "  # noqa: S608 - as above
+                f"SELECT stamp, id, vector FROM {self._table} WHERE stamp > ? AND +model = ? "  # noqa: S608 - as above
                 "ORDER BY stamp LIMIT ?"
             )
             fresh = connection.execute(sql, (self._stamp, self._model, READ_BATCH)).fetchall()

@@ -7,7 +7,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from notebook_store.errors import FolderOwned, NewerSchema, NoNotebook, NoSpace, NotebookError, UnknownEntry
+from notebook_store.errors import (
+    EmbedderChanged,
+    FolderOwned,
+    NewerSchema,
+    NoNotebook,
+    NoSpace,
+    NotAllowed,
+    NotebookError,
+    NotServed,
+    UnknownEntry,
+)
 from swarm.errors import SwarmError
 from trainer.task import TaskError
 
@@ -53,5 +63,6 @@ def exit_code(error: Exception) -> int:
     """2 when the input is to blame, 1 when something failed."""
     if isinstance(error, SwarmError):
         return error.exit_code
-    mistakes = (TaskError, UnknownEntry, NoNotebook, NoSpace, NewerSchema, FolderOwned)
-    return 2 if isinstance(error, mistakes) else 1
+    mistakes = (TaskError, UnknownEntry, NoNotebook, NoSpace, NewerSchema, FolderOwned, EmbedderChanged)
+    elsewhere = (NotServed, NotAllowed)
+    return 2 if isinstance(error, mistakes + elsewhere) else 1

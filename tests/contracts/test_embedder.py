@@ -1,11 +1,14 @@
 """What every embedder promises."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from notebook_store.embed import Embedder, MiniLM, model_key
+from notebook_store.served import ServedEmbedder
+from tests.embedding_server import embedding_server
 from tests.fake_embedder import WordEmbedder
 
 TEXTS = [
@@ -17,9 +20,13 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=[WordEmbedder, MiniLM])
-def embedder(request: pytest.FixtureRequest) -> Embedder:
-    return request.param()
+@pytest.fixture(scope="module", params=["words", "MiniLM", "served"])
+def embedder(request: pytest.FixtureRequest) -> Iterator[Embedder]:
+    if request.param == "served":
+        with embedding_server() as server:
+            yield ServedEmbedder(url=server.url, model="words", dimension=64)
+    else:
+        yield WordEmbedder() if request.param == "words" else MiniLM()
 
 
 def test_unit_vectors_of_the_promised_shape(embedder: Embedder) -> None:
