@@ -69,7 +69,7 @@ def test_what_is_no_filter_is_refused(home: Path) -> None:
         (["--kind", "rumour"], "no kind 'rumour'"),
         (["--since", "yesterday"], "write it as 2026-11"),
     ):
-        done = run(home, "list", option, value)
+        done = run(home, "list", *option)
         assert done.exit_code == 2
         assert words in done.stderr
     assert run(home, "like", "nowhere").exit_code == 2
