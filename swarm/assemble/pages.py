@@ -14,10 +14,15 @@ from notebook_store.errors import NoNotebook
 from notebook_store.notebook import Notebook
 from swarm.assemble.stores import open_library, open_notebook
 from swarm.home import Home
-from swarm.web.reading import Doors
+from swarm.web.reading import Doors, Reading
 from swarm.web.serving import Place, bind, serve
 
 _NICE = 5  # a companion steps back when a trial or the session wants the core
+
+
+def opened_reading(home: Home) -> Reading:
+    """A home as the pages read it, to be closed."""
+    return Reading(home, _doors(home))
 
 
 def serve_pages(home: Home, place: Place) -> None:

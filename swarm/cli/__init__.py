@@ -61,6 +61,8 @@ for command in (
     experiments.experiment,
     sessions.leases,
     web.browse,
+    web.report,
+    web.mcp,
 ):
     app.command()(command)
 for name, upkeep in (

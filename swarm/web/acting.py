@@ -15,6 +15,7 @@ from swarm.errors import InputError
 from swarm.research.ledger import Ledger
 from swarm.research.rulings import Ruling, held
 from swarm.web.desk import Desk
+from swarm.web.reading import Reading
 
 WISHES = ("pause", "resume", "stop", "stop-now")
 _NOTE, _REASON = 100_000, 500  # characters
@@ -37,24 +38,7 @@ def acts(desk: Desk) -> APIRouter:
         about: Annotated[str, Form()] = "",
     ) -> RedirectResponse:
         ours(form)
-        if not text.strip():
-            raise InputError("an empty note says nothing; go back and write one")
-        notebook = reading.notebook
-        if notebook is None:
-            raise InputError("the notebook is still empty; begin with `swarm start`")
-        links = (Link(kind=Relation.CITES, target=about),) if about else ()
-        entry = Entry(
-            id=f"note-{uuid.uuid4().hex[:12]}",
-            kind=Kind.NOTE,
-            title=text.strip().splitlines()[0][:160],
-            body=text,
-            author=_person(),
-            session=session if session in reading.sessions() else "",
-            task="",
-            created_at=time.time(),
-            links=links,
-        )
-        notebook.append(entry)
+        entry = write_note(reading, text, session=session, about=about, author=_person())
         return RedirectResponse(f"/notebook/{quote(entry.id, safe='')}", status_code=303)
 
     @router.post("/wish")
@@ -90,6 +74,28 @@ def acts(desk: Desk) -> APIRouter:
             ledger.wish(session, wish, time.time())
 
     return router
+
+
+def write_note(reading: Reading, text: str, *, session: str, about: str, author: str) -> Entry:
+    """Append a note to the notebook. Raises InputError when it says nothing or there is no notebook."""
+    if not text.strip():
+        raise InputError("an empty note says nothing; write something")
+    notebook = reading.notebook
+    if notebook is None:
+        raise InputError("the notebook is still empty; begin with `swarm start`")
+    entry = Entry(
+        id=f"note-{uuid.uuid4().hex[:12]}",
+        kind=Kind.NOTE,
+        title=text.strip().splitlines()[0][:160],
+        body=text,
+        author=author,
+        session=session if session in reading.sessions() else "",
+        task="",
+        created_at=time.time(),
+        links=(Link(kind=Relation.CITES, target=about),) if about else (),
+    )
+    notebook.append(entry)
+    return entry
 
 
 def _person() -> str:

@@ -1,5 +1,6 @@
 """Templates with what they need everywhere: figures in words, addresses, harmless text."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ def environment() -> Environment:
         "passage": lambda hit: text.marked(Snippet(text=hit.snippet, spans=hit.spans)),
         "clock": _clock,
         "number": dossier.number,
+        "inert": lambda words: re.sub(r"([\\`*_\[\]<>#|!&])", r"\\\1", wording.plain(text.shown(str(words)))),
         "at": lambda name: quote(str(name), safe=""),
         "signed": lambda value: "" if value is None else f"{value:+.4f}",
         "svg": lambda picture: Markup(picture.svg),  # noqa: S704 - pictures escape the text they hold

@@ -8,7 +8,7 @@ from typing import Any
 
 import axe_playwright_python
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from notebook_store.entry import Kind
 from notebook_store.notebook import Notebook
@@ -151,7 +151,7 @@ def test_the_table_is_filtered_while_typing_and_sorted(page: Page) -> None:
     before = page.locator("#rows tbody tr").count()
     mark(page)
     page.get_by_role("searchbox").fill("Y lowers")
-    page.wait_for_function(f"document.querySelectorAll('#rows tbody tr').length < {before}")
+    expect(page.locator("#rows tbody tr")).not_to_have_count(before)
     assert unreloaded(page)
     for row in page.locator("#rows tbody tr td:last-child").all_inner_texts():
         assert row.startswith("Y ")
@@ -216,7 +216,7 @@ def test_a_running_session_comes_alive_and_does_as_it_is_told(browser: Browser, 
         page.get_by_role("button", name="Approve").first.click()
         page.wait_for_url(f"**/s/{SESSION}")
         mark(page)
-        page.wait_for_function(f"document.querySelectorAll('#progress-screen-marks circle').length > {before}")
+        expect(dots).not_to_have_count(before)
         assert unreloaded(page)
         page.goto(f"/e/{SESSION}-{name}")
         assert page.get_by_text("I like it").count() >= 1
@@ -248,9 +248,8 @@ def test_a_page_that_is_watched_for_long_does_not_grow(browser: Browser, tmp_pat
         page.goto(f"/s/{SESSION}")
         mark(page)
         count = "document.querySelectorAll('*').length"
-        page.wait_for_function(
-            "document.querySelectorAll('#progress-screen .dust').length > 0", timeout=90_000
-        )  # more trials than are drawn one by one
+        # more trials than are drawn one by one
+        page.locator("#progress-screen .dust").first.wait_for(state="attached", timeout=90_000)
         assert unreloaded(page)
         assert page.locator("#progress-screen-marks circle").count() <= 400 + 100
         assert page.evaluate(count) < 2500

@@ -84,7 +84,8 @@ def test_every_command_and_option_is_documented(name: str, command: Any) -> None
 
 def test_every_listing_takes_json_and_every_command_but_task_takes_home() -> None:
     no_listing = {
-        "start", "new", "watch", "stop", "pause", "resume", "approve", "reject", "browse", "reindex", "export", "serve",
+        "start", "new", "watch", "stop", "pause", "resume", "approve", "reject", "browse", "report", "mcp", "reindex",
+        "export", "serve",
     }  # fmt: skip
     for name, command in commands(get_command(app)):
         options = {option for parameter in command.params for option in parameter.opts}
