@@ -34,8 +34,9 @@ bench-trainer: setup ## what a trial costs beside its training, warm and cold
 bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half an hour, can be resumed
 	$(BIN)/python -m tests.bench.bench_noise
 
-bench-notebook: setup ## how well papers are found, and how fast they are added; PAPERS=a folder with papers.* and queries.jsonl
+bench-notebook: setup ## how well papers are found, and how fast they are added; the notebook at 100,000 entries; PAPERS=a folder with papers.* and queries.jsonl
 	$(BIN)/python -m tests.bench.bench_papers $(PAPERS)
+	$(BIN)/python -m tests.bench.bench_notebook 100000
 
 bench-hopper: setup ## the GPU task beside autoresearch's own train.py: make bench-hopper AUTORESEARCH=path
 	$(BIN)/python -m tests.bench.bench_hopper $(AUTORESEARCH)
