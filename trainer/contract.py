@@ -146,7 +146,7 @@ class TrialResult:
     train_seconds: float = 0.0  # charged: CPU or wall seconds, by the budget's kind (steps: CPU)
     wall_seconds: float = 0.0  # from the harness's start to this result
     overhead_seconds: float = 0.0  # wall seconds of that outside training: start, warm-up, judge
-    peak_memory_mb: float = 0.0  # MiB resident over all the candidate's processes
+    peak_memory_mb: float = 0.0  # MiB resident over all its processes; on a GPU of the device's, where it says so
     curve: tuple[float, ...] = ()  # mean training loss of each whole tenth of the budget, as reported
     data_hash: str = ""  # of the prepared data; empty for a task without
     sandbox: Sandbox = Sandbox.NONE  # how far the candidate was shut in

@@ -23,6 +23,7 @@ from trainer.wire import Wire
 POLL_SECONDS = 0.05  # between two looks at the clock and the memory
 TERM_SECONDS = 0.3  # between SIGTERM and SIGKILL
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", "__pycache__", "*.pyc", ".pytest_cache")
+DEVICE_MEMORY_NAMES = ("peak_memory_mb", "peak_vram_mb")  # what tasks call their peak on a GPU
 OUT_OF_MEMORY_WORDS = ("MemoryError", "OutOfMemoryError", "can't allocate memory", "out of memory")
 
 
@@ -169,6 +170,14 @@ class Trial:
                 if path.is_symlink() or not path.is_file() or file_hash(path) != before:
                     raise Ended(Outcome.REJECTED_BY_JUDGE, f"changed the protected file {name}")
 
+    def peak_memory(self) -> float:
+        """MiB: on a GPU what the candidate says it used of the device's, where it says so; else resident."""
+        if self.spec.device_index is not None:
+            for name in DEVICE_MEMORY_NAMES:
+                if self.extra.get(name, 0.0) > 0:
+                    return self.extra[name]
+        return self.family.peak_mb
+
     def finish(self, ended: Ended | None, metric: float | None, holdout: float | None) -> TrialResult:
         wall = time.monotonic() - self.born
         training = self.meter.training_wall()
@@ -182,7 +191,7 @@ class Trial:
             train_seconds=round(self.meter.charged(), 3),
             wall_seconds=round(wall, 3),
             overhead_seconds=round(wall - training, 3),
-            peak_memory_mb=round(self.family.peak_mb, 1),
+            peak_memory_mb=round(self.peak_memory(), 1),
             curve=self.curve.means(finished=ended is None),
             data_hash=self.data_hash,
             sandbox=self.probe.kind,

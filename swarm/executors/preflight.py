@@ -1,6 +1,6 @@
 """One step of a candidate on tiny shapes, before it costs a lease: does it run, save, and pass the judge's probes?
 
-It runs as a trial does, in the same sandbox and before the same judge, in half a second of a CPU. A task says in its
+It runs as a trial does, in the same sandbox and before the same judge, which scores a few windows. A task says in its
 `[preflight]` which constants make a step tiny; one that says nothing has no preflight.
 """
 

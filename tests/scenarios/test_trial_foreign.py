@@ -244,3 +244,10 @@ def test_steps_are_passed_on(tmp_path: Path) -> None:
     task = foreign_task(tmp_path / "task", source, "budget = { steps = 12 }")
     result = finish(write_trial(tmp_path / "trial", task, kind=BudgetKind.STEPS))
     assert result.metric == 12.0
+
+
+def test_on_a_gpu_the_peak_is_what_the_task_says_of_the_device(tmp_path: Path) -> None:
+    task = foreign_task(tmp_path / "task", "print('peak_vram_mb: 45060.2')\nprint('loss: 1.0')\n")
+    result = finish(write_trial(tmp_path / "gpu", task, device=0))
+    assert result.peak_memory_mb == 45060.2
+    assert finish(write_trial(tmp_path / "cpu", task)).peak_memory_mb < 1000

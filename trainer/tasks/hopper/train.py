@@ -27,7 +27,7 @@ ASPECT_RATIO = 64  # features of the residual stream for each block, rounded up 
 HEAD_DIM = 128  # features of an attention head
 WINDOW_PATTERN = "SSSL"  # attention of the blocks in turn: L all of the context, S half; the last block is always L
 TOTAL_BATCH_SIZE = 524288  # tokens an optimiser step
-DEVICE_BATCH_SIZE = 128  # rows of WINDOW tokens in one forward pass; less uses less memory
+DEVICE_BATCH_SIZE = 128  # most rows of WINDOW tokens in one forward pass; less uses less memory
 EMBEDDING_LR = 0.6  # of AdamW on token and value embeddings, at a width of 768
 HEAD_LR = 0.004  # of AdamW on the output layer, at a width of 768
 MATRIX_LR = 0.04  # of Muon on the matrices of the blocks
@@ -45,6 +45,8 @@ COMPILE = True  # on CUDA
 
 WIDTH = math.ceil(DEPTH * ASPECT_RATIO / HEAD_DIM) * HEAD_DIM
 HEADS = WIDTH // HEAD_DIM
+ROWS = max(1, min(DEVICE_BATCH_SIZE, TOTAL_BATCH_SIZE // WINDOW))  # in one forward pass
+PASSES = max(1, TOTAL_BATCH_SIZE // (ROWS * WINDOW))  # an optimiser step
 GATE_DIM = 32  # features of the stream that decide how much of a value embedding each head takes
 CUDA = torch.cuda.is_available()
 PEAK_FLOPS = {"H100": 989.5e12, "H200": 989.5e12}  # dense bf16 of the SXM boards, NVIDIA's data sheets
@@ -298,18 +300,18 @@ class Loader:
         self.device = device
         self.windows = (len(tokens) - 1) // WINDOW
         self.order: list[int] = []
-        self.buffers = [torch.empty(DEVICE_BATCH_SIZE, WINDOW + 1, dtype=torch.int16) for _ in range(2)]
+        self.buffers = [torch.empty(ROWS, WINDOW + 1, dtype=torch.int16) for _ in range(2)]
         self.copied = [torch.cuda.Event() for _ in range(2)] if CUDA else []
         if CUDA:
             self.buffers = [buffer.pin_memory() for buffer in self.buffers]
         self.turn = 0  # which buffer is filled next
 
     def next(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, [DEVICE_BATCH_SIZE, WINDOW] each."""
+        """Inputs and targets, [ROWS, WINDOW] each."""
         buffer = self.buffers[self.turn]
         if CUDA:
             self.copied[self.turn].synchronize()  # its last copy to the GPU is over
-        for row in range(DEVICE_BATCH_SIZE):
+        for row in range(ROWS):
             if not self.order:
                 self.order = torch.randperm(self.windows).tolist()
             start = self.order.pop() * WINDOW
@@ -338,11 +340,10 @@ def flex_masks(model: GPT) -> None:
 
 def train_step(model, optimizer: Optimizer, loader: Loader, fraction: float, step: int) -> float:
     """One optimiser step over TOTAL_BATCH_SIZE tokens; returns its mean loss."""
-    parts = max(1, TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * WINDOW))
     total = torch.zeros((), device=loader.device)
-    for _ in range(parts):
+    for _ in range(PASSES):
         inputs, targets = loader.next()
-        loss = model(inputs, targets) / parts
+        loss = model(inputs, targets) / PASSES
         loss.backward()
         total += loss.detach()
     optimizer.step(rate_at(fraction), fraction, step)
@@ -365,7 +366,7 @@ def main() -> None:
         if flash_attention_3 is None:
             flex_masks(model)
         compiled = torch.compile(model, dynamic=False)
-        nothing = torch.randint(VOCAB_SIZE, (DEVICE_BATCH_SIZE * WINDOW + 1,)).to(torch.uint16)
+        nothing = torch.randint(VOCAB_SIZE, (ROWS * WINDOW + 1,)).to(torch.uint16)
         for step in range(3):
             train_step(compiled, optimizer, Loader(nothing, device), 0.0, step)
         model.reset()
@@ -381,7 +382,7 @@ def main() -> None:
         step += 1
         runtime.report(step, loss)
     seconds = time.monotonic() - started
-    rate = step * max(1, TOTAL_BATCH_SIZE // (DEVICE_BATCH_SIZE * WINDOW)) * DEVICE_BATCH_SIZE * WINDOW / seconds
+    rate = step * PASSES * ROWS * WINDOW / seconds
     print(f"\nnum_steps: {step}")
     print(f"tokens_per_second: {rate:.0f}")
     if CUDA:
