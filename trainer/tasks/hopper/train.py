@@ -88,7 +88,8 @@ def look_back(block: int) -> int:
 def attend(q: Tensor, k: Tensor, v: Tensor, back: int, flex_mask) -> Tensor:
     """Causal attention over at most `back` earlier tokens; all are [rows, length, heads, HEAD_DIM]."""
     if flash_attention_3 is not None and q.is_cuda:
-        return flash_attention_3(q, k, v, causal=True, window_size=(back, 0))
+        y = flash_attention_3(q, k, v, causal=True, window_size=(back, 0))
+        return y[0] if isinstance(y, tuple) else y  # some releases give the normaliser too
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     length = q.shape[2]
     if back >= length:
@@ -120,7 +121,7 @@ class Attention(nn.Module):
         q, k, v = self.query(x).view(shape), self.key(x).view(shape), self.value(x).view(shape)
         if embedded is not None:
             v = v + 2 * torch.sigmoid(self.gate(x[..., :GATE_DIM]))[..., None] * embedded.view(shape)
-        q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))
+        q, k = (norm(rotate(x, cos, sin)).to(v.dtype) for x in (q, k))
         y = attend(q, k, v, self.back, self.flex_mask)
         return self.out(y.reshape(rows, length, WIDTH))
 
