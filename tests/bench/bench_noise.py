@@ -31,7 +31,7 @@ from scipy.stats import spearmanr
 from swarm.research.experiment import Knob
 from swarm.research.knobs import set_knobs
 from tests.trainer_lab import finish_warm, prepared, warm_worker, write_trial
-from trainer.contract import BudgetKind, Range, WarmWorker, find_task
+from trainer.contract import BudgetKind, Outcome, Range, TrialResult, WarmWorker, find_task
 
 TASK = find_task("tinytext")
 BUSY = "import torch; torch.set_num_threads(1); a = torch.rand(512, 512)\nwhile True: a @ a"
@@ -93,16 +93,16 @@ def draw(within: Range, chance: random.Random) -> Knob:
     return round(value) if within.integer else float(f"{value:.4g}")
 
 
-def run(job: Job, data: Path, folder: Path, start: Callable[[Path], float | None]) -> tuple[str, float | None]:
-    """Run one trial; its name and score."""
+def run(job: Job, data: Path, folder: Path, start: Callable[[Path], TrialResult]) -> TrialResult:
+    """Run one trial."""
     source = set_knobs(TASK.editable_path.read_text(encoding="utf-8"), job.knobs)
     place = folder / job.name.replace(" ", "-")
     write_trial(place, TASK.folder, source=source, data_dir=data, budget=job.amount, kind=job.kind, seed=job.seed)
     if not job.busy:
-        return job.name, start(place)
+        return start(place)
     with subprocess.Popen([sys.executable, "-c", BUSY]) as other:
         try:
-            return job.name, start(place)
+            return start(place)
         finally:
             other.kill()
 
@@ -125,9 +125,12 @@ def measure(partial: Path, data: Path, minutes: float) -> dict[str, float | None
 
         def one(worker: WarmWorker, jobs: list[Job]) -> None:
             while jobs and time.monotonic() < until:
-                name, score = run(jobs.pop(0), data, Path(folder), lambda place: finish_warm(worker, place).metric)
-                known[name] = score
-                file.write(json.dumps([name, score]) + "\n")
+                job = jobs.pop(0)
+                result = run(job, data, Path(folder), lambda place: finish_warm(worker, place))
+                if result.outcome is Outcome.TIMED_OUT:
+                    continue  # the machine was too busy for its wall limit: another time
+                known[job.name] = result.metric
+                file.write(json.dumps([job.name, result.metric]) + "\n")
                 file.flush()
 
         one(first, alone)
