@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test lint bench-trainer bench-noise bench-hopper bench-notebook clean
+.PHONY: help setup start test lint bench-trainer bench-noise bench-hopper bench-notebook bench-web clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half
 bench-notebook: setup ## how well papers are found, and how fast they are added; the notebook at 100,000 entries; PAPERS=a folder with papers.* and queries.jsonl
 	$(BIN)/python -m tests.bench.bench_papers $(PAPERS)
 	$(BIN)/python -m tests.bench.bench_notebook 100000
+
+bench-web: setup ## how fast the pages paint over 5,000 experiments and 50,000 entries, and what they weigh
+	$(BIN)/python -m tests.bench.bench_web
 
 bench-hopper: setup ## the GPU task beside autoresearch's own train.py: make bench-hopper AUTORESEARCH=path
 	$(BIN)/python -m tests.bench.bench_hopper $(AUTORESEARCH)
