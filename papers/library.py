@@ -123,10 +123,9 @@ class Library:
             else:
                 self._add_file(found, tally)
             tally.next_file(size)
-        report = tally.report()
         if embed:
             self.embed(progress=progress)
-        return report
+        return tally.report()
 
     def _add_file(self, path: Path, tally: Tally) -> None:
         digest = _sha256(path)

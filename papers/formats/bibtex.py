@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,8 @@ def read(source: Source) -> Iterator[Record | Refusal]:
     from bibtexparser.model import DuplicateBlockKeyBlock, Entry, ParsingFailedBlock
     from pylatexenc.latex2text import LatexNodes2Text  # type: ignore[import-untyped]  # it ships no types
 
+    # It would print each fault, which is reported here.
+    logging.getLogger("bibtexparser").addHandler(logging.NullHandler())
     # BibTeX gives "%" and "&" no meaning, but LaTeX would drop them, and after "%" the rest of the line.
     decoder = LatexNodes2Text(math_mode="verbatim", keep_braced_groups=False)
     library = parse_string(source.text(errors="replace"))
@@ -33,7 +36,8 @@ def read(source: Source) -> Iterator[Record | Refusal]:
         if isinstance(entry, Entry):
             yield _record(entry, decoder, where)
         elif isinstance(entry, ParsingFailedBlock):
-            yield Refusal(where=where, reason=f"not a BibTeX entry: {one_line(str(entry.error))}")
+            why = getattr(entry.error, "abort_reason", "") or str(entry.error)
+            yield Refusal(where=where, reason=f"not a BibTeX entry: {one_line(why)}")
 
 
 def _record(entry: Any, decoder: Any, where: str) -> Record | Refusal:

@@ -41,7 +41,7 @@ def _array(source: Source) -> Iterator[Record | Refusal]:
     decoder, number = json.JSONDecoder(), 0
     with source.open() as stream:
         text = codecs.getreader("utf-8-sig")(stream)
-        held, step = text.read(_READ_BYTES).lstrip()[1:], _READ_BYTES
+        held, step = _read(text, _READ_BYTES).lstrip()[1:], _READ_BYTES
         while True:
             held = held.lstrip(_BETWEEN)
             if held.startswith("]"):

@@ -33,7 +33,7 @@ def read(source: Source) -> Iterator[Record | Refusal]:
         if line is None:
             yield Refusal(where=where, reason=f"longer than {LINE_BYTES >> 20} MB; the line is left out")
         elif (match := _TAG.match(line)) is None:
-            if fields is not None and tag and line and lines < _MOST_LINES:  # a long value goes on
+            if fields and fields.get(tag) and line and lines < _MOST_LINES:  # a long value goes on
                 fields[tag][-1] += f" {line}"
                 lines += 1
         else:

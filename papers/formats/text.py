@@ -11,6 +11,9 @@ from papers.record import Page, Record, Refusal, one_line, parse_arxiv_id, parse
 
 _TITLE_CHARS = 300  # a longer first line is a paragraph, not a title
 _SUFFIXES = ("", ".md", ".markdown", ".txt", ".text")  # of names: other text is code, tables, unknown formats
+_ABOUT_A_FOLDER = frozenset(
+    {"readme", "license", "licence", "copying", "notice", "changelog", "contributing", "makefile"}
+)
 _HEADING = re.compile(r"^#{1,6}\s+|\s+#+$")
 
 
@@ -27,6 +30,8 @@ def read(source: Source) -> Iterator[Record | Refusal]:
     name = source.path.name.lower().removesuffix(".gz")
     if Path(name).suffix not in _SUFFIXES:
         raise UnreadableError("text of no known format; if it is one paper, name it .md or .txt")
+    if Path(name).stem in _ABOUT_A_FOLDER:
+        raise UnreadableError("by its name it is about the folder, and no paper; if it is one, give it another name")
     front, lines = _front_matter(source.text().splitlines())
     first = next((number for number, line in enumerate(lines) if line.strip()), None)
     title = front.get("title", "")

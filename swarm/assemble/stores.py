@@ -119,12 +119,11 @@ def add_papers(
     check_paths(paths)
     table = home.papers / "last-add.tsv"
     part = table.with_name(f"{table.name}.{os.getpid()}")
-    try:
-        with part.open("w", encoding="utf-8") as rows:
-            report = library.add(paths, progress=progress, table=rows, embed=embed)
-    finally:
-        part.replace(table)  # as far as it came
-    return report, table
+    with part.open("w", encoding="utf-8") as rows:
+        try:
+            return library.add(paths, progress=progress, table=rows, embed=embed), table
+        finally:
+            part.replace(table)  # as far as it came
 
 
 def data_folder() -> Path:

@@ -17,6 +17,10 @@ GOOD = {
     "pdf": WARMUP_PDF,
     "jsonl": b'{"id": 1, "title": "A title", "abstract": "Text."}\n',
     "bibtex": b"@misc{a, title={A title}, abstract={Text.}}\n",
+    "json_document": b'[{"id": 1, "title": "A title", "abstract": "Text."}]\n',
+    "ris": b"TY  - JOUR\nTI  - A title\nAB  - Text.\nER  - \n",
+    "table": b"title,abstract\nA title,Text.\n",
+    "atom": b'<feed xmlns="http://www.w3.org/2005/Atom"><entry><title>A title</title></entry></feed>\n',
     "text": b"# A title\n\nText.\n",
 }
 

@@ -154,7 +154,7 @@ def test_bibtex_with_bad_and_repeated_entries(tmp_path: Path) -> None:
     reasons = [item.reason for item in found if isinstance(item, Refusal)]
     assert len(reasons) == 2
     assert "has no title" in reasons[0]
-    assert "not a BibTeX entry" in reasons[1]
+    assert "not a BibTeX entry: Unexpected block start" in reasons[1]
 
 
 # ---------------------------------------------------------------- text
@@ -173,6 +173,7 @@ def test_broken_utf8_names_the_byte(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
+        ("README.md", b"# My papers", "about the folder"),
         ("code.py", b"import os\n", "text of no known format"),
         ("empty.md", b" \n", "empty"),
         ("photo.pdf", b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG image"),
