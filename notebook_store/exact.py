@@ -94,6 +94,12 @@ class ExactIndex:
             sql = f"SELECT count(*) FROM {self._table} WHERE model = ?"  # noqa: S608 - as above
             return int(connection.execute(sql, (self._model,)).fetchone()[0])
 
+    def newest(self) -> int:
+        """A number that grows with every vector that anybody stores; it costs the same however many there are."""
+        with self._database.read() as connection:
+            row = connection.execute(f"SELECT coalesce(max(stamp), 0) FROM {self._table}").fetchone()  # noqa: S608 - as above
+            return int(row[0])
+
     def clear(self) -> None:
         """Deletes the vectors of this model."""
         with self._lock:

@@ -51,6 +51,7 @@ class Library:
         self._chroma = chroma
         self._vectors: ExactIndex | None = None
         self._index: VectorIndex | None = None
+        self._synced = -1  # the newest vector that the index is known to have; see ExactIndex.newest
         if embedder is not None:
             self._vectors = ExactIndex(database, name="vectors", embedder=embedder)
             self._index = chroma.collection("papers", embedder) if chroma is not None else self._vectors
@@ -177,14 +178,16 @@ class Library:
         """Brings vectors that the index lacks into it: from a kill, another process, or a rebuild."""
         if self._index is None or self._vectors is None or self._index is self._vectors:
             return
-        if self._index.count() == self._vectors.count():
+        if (newest := self._vectors.newest()) == self._synced:
             return
-        if self._index.ids() - self._vectors.ids():  # left over from a database that is gone
-            self._index.clear()
-        lacking = sorted(self._vectors.ids() - self._index.ids())
-        for start in range(0, len(lacking), 1000):
-            ids = lacking[start : start + 1000]
-            self._index.upsert(ids, self._vectors.vectors(ids))
+        if self._index.count() != self._vectors.count():
+            if self._index.ids() - self._vectors.ids():  # left over from a database that is gone
+                self._index.clear()
+            lacking = sorted(self._vectors.ids() - self._index.ids())
+            for start in range(0, len(lacking), 1000):
+                ids = lacking[start : start + 1000]
+                self._index.upsert(ids, self._vectors.vectors(ids))
+        self._synced = newest
 
     # ------------------------------------------------------------------ finding
 
