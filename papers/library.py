@@ -134,7 +134,7 @@ class Library:
         if records_before is not None:
             tally.known_file(path, records_before)
             return
-        refusals_before, records = tally.refusals, 0
+        refusals_before, records, are_notes = tally.refusals, 0, STARTER in path.parents
         batch: list[Record] = []
         chars = 0
         for item in formats.read(path, tally.gauge):
@@ -144,10 +144,10 @@ class Library:
             batch.append(item)
             chars += sum(len(page.text) for page in item.pages)
             if len(batch) >= _BATCH_RECORDS or chars >= _BATCH_CHARS:
-                tally.add(path, records + 1, self._store.add(batch))
+                tally.add(path, records + 1, self._store.add(batch, are_notes=are_notes))
                 records += len(batch)
                 batch, chars = [], 0
-        tally.add(path, records + 1, self._store.add(batch))
+        tally.add(path, records + 1, self._store.add(batch, are_notes=are_notes))
         records += len(batch)
         if digest and tally.refusals == refusals_before:
             self._store.mark_read(digest, records)
@@ -194,11 +194,13 @@ class Library:
     def search(self, query: str, k: int = 10) -> list[Hit]:
         """The k papers nearest to the query, best first."""
         best: dict[str, Match] = {}  # paper id -> its best passage
+        replaced = self._store.replaced()
         n = max(_CANDIDATES, 5 * k)
         while True:
             ranked = self._ranked(query, n)
             for match in ranked:
-                best.setdefault(paper_of(match.id), match)
+                if (paper := paper_of(match.id)) not in replaced:
+                    best.setdefault(paper, match)
             if len(best) >= k or len(ranked) < n:
                 break
             best, n = {}, 4 * n  # many passages of few papers: look further down

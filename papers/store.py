@@ -7,7 +7,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from notebook_store.database import Database
@@ -52,6 +52,10 @@ MIGRATIONS = (
         (SELECT group_concat(name.value, ', ') FROM papers, json_each(papers.authors) AS name
          WHERE papers.id = chunks.paper), '');
     DROP TABLE IF EXISTS chunks_fts;  -- it lacks the new column, and is made anew
+    """,
+    """
+    ALTER TABLE papers ADD COLUMN is_note INTEGER NOT NULL DEFAULT 0;  -- 1: our own note on a paper, not the paper
+    ALTER TABLE papers ADD COLUMN replaced_by TEXT;  -- of a note: the paper that came in its place
     """,
 )
 COLUMNS = {"title": 3.0, "body": 1.0, "keywords": 1.0}  # how much a word there weighs; docs/papers.md has the reasons
@@ -125,16 +129,31 @@ class Store:
         self._database = database
         self.lexical = LexicalIndex(database, content="chunks", key="id", columns=COLUMNS)
 
-    def add(self, records: Sequence[Record]) -> list[Added]:
-        with self._database.write() as connection:
-            return [self._add(connection, record) for record in records]
+    def add(self, records: Sequence[Record], *, are_notes: bool = False) -> list[Added]:
+        """Adds them, in one transaction.
 
-    def _add(self, connection: sqlite3.Connection, record: Record) -> Added:
+        Args:
+            records: as a reader found them.
+            are_notes: they are our own notes on papers. A note keeps its place until a source brings the paper with
+                its text and an id; the note is then read under its old id, and found no more.
+        """
+        with self._database.write() as connection:
+            return [self._add(connection, record, are_notes) for record in records]
+
+    def replaced(self) -> set[str]:
+        """The notes whose papers have come."""
+        with self._database.read() as connection:
+            return {row["id"] for row in connection.execute("SELECT id FROM papers WHERE replaced_by IS NOT NULL")}
+
+    def _add(self, connection: sqlite3.Connection, record: Record, is_note: bool) -> Added:
         known, why = _find(connection, record)
+        if known is not None and known["is_note"] and not is_note and record.source_id and record.extent > Extent.TITLE:
+            return self._replace(connection, known, record)
         if known is None:
             paper_id = _free_id(connection, record)
             connection.execute(
-                "INSERT INTO papers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO papers (id, title, title_key, authors, year, doi, arxiv_id, url, extent, added_at, "
+                "is_note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     paper_id,
                     record.title,
@@ -146,6 +165,7 @@ class Store:
                     record.url,
                     record.extent,
                     time.time(),
+                    is_note,
                 ),
             )
             self._add_chunks(connection, paper_id, record.title, record)
@@ -157,6 +177,17 @@ class Store:
         connection.execute("UPDATE papers SET extent = ? WHERE id = ?", (record.extent, known["id"]))
         brought = "the full text" if record.extent is Extent.FULL_TEXT else "the abstract"
         return Added(outcome=Outcome.COMPLETED, paper_id=known["id"], reason=f"{why}; it brought {brought}")
+
+    def _replace(self, connection: sqlite3.Connection, note: sqlite3.Row, record: Record) -> Added:
+        """Puts a paper in the place of our note on it, with the ids that the note knew."""
+        whole = replace(record, doi=record.doi or note["doi"], arxiv_id=record.arxiv_id or note["arxiv_id"])
+        connection.execute(
+            "UPDATE papers SET doi = NULL, arxiv_id = NULL, title_key = '', replaced_by = '' WHERE id = ?",
+            (note["id"],),
+        )
+        added = self._add(connection, whole, False)
+        connection.execute("UPDATE papers SET replaced_by = ? WHERE id = ?", (added.paper_id, note["id"]))
+        return replace(added, reason=f"in the place of our note {note['id']}")
 
     def _add_chunks(self, connection: sqlite3.Connection, paper_id: str, title: str, record: Record) -> None:
         # A paper known by its title alone is still found by meaning: the title is its passage.
@@ -185,7 +216,7 @@ class Store:
     def papers(self, *, limit: int | None, offset: int) -> list[Paper]:
         with self._database.read() as connection:
             rows = connection.execute(
-                "SELECT * FROM papers ORDER BY added_at DESC, rowid DESC LIMIT ? OFFSET ?",
+                "SELECT * FROM papers WHERE replaced_by IS NULL ORDER BY added_at DESC, rowid DESC LIMIT ? OFFSET ?",
                 (-1 if limit is None else limit, offset),
             ).fetchall()
         return [_paper(row) for row in rows]
@@ -222,7 +253,9 @@ class Store:
     def count(self) -> tuple[int, int]:
         """Papers and passages."""
         with self._database.read() as connection:
-            row = connection.execute("SELECT (SELECT COUNT(*) FROM papers), (SELECT COUNT(*) FROM chunks)").fetchone()
+            row = connection.execute(
+                "SELECT (SELECT COUNT(*) FROM papers WHERE replaced_by IS NULL), (SELECT COUNT(*) FROM chunks)"
+            ).fetchone()
         return int(row[0]), int(row[1])
 
 
@@ -249,8 +282,8 @@ def _same_work(connection: sqlite3.Connection, row: sqlite3.Row, record: Record)
     stored, offered = family_names(tuple(json.loads(row["authors"]))), family_names(record.authors)
     if stored and offered:
         return bool(stored & offered)
-    if row["extent"] == Extent.TITLE or record.extent is Extent.TITLE:
-        return True
+    if row["is_note"] or row["extent"] == Extent.TITLE or record.extent is Extent.TITLE:
+        return True  # a note is in words of our own
     bodies = connection.execute("SELECT body FROM chunks WHERE paper = ? ORDER BY ordinal LIMIT 4", (row["id"],))
     return _overlap(" ".join(body for (body,) in bodies), " ".join(page.text for page in record.pages[:4]))
 

@@ -1,5 +1,6 @@
 """The starter corpus: complete, well-formed, and found by the words an experimenter would use."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,25 @@ def test_every_paper_is_complete(records: list[Record]) -> None:
         assert record.year == 2000 + int(record.arxiv_id[:2]), record.title
         assert record.authors, record.title
         assert not re.search(r"[\\{}$]", record.title + record.pages[0].text), record.title
+
+
+def test_a_paper_takes_the_place_of_our_note_on_it(tmp_path: Path) -> None:
+    adam = {"id": "iclr:adam", "title": "Adam: A method for stochastic optimization", "abstract": "We introduce Adam."}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(adam) + "\n" + json.dumps(adam | {"id": "again"}))
+    with Library.open(tmp_path / "library", embedder=None) as library:
+        library.add([STARTER])
+        before = library.status().papers
+        report = library.add([tmp_path / "mine.jsonl"])
+        assert (report.new, report.known) == (1, 1)
+        assert library.status().papers == before
+        found = [hit.id for hit in library.search("Adam method stochastic optimization", k=10)]
+        assert found[0] == "iclr:adam"
+        assert "arXiv:1412.6980" not in found
+        assert library.get("iclr:adam").arxiv_id == "1412.6980"
+        assert library.get("arXiv:1412.6980").title == "Adam: A Method for Stochastic Optimization"
+        assert "arXiv:1412.6980" not in {paper.id for paper in library.papers()}
+        library.add([STARTER])  # the notes again, as at every start
+        assert library.status().papers == before
 
 
 def test_no_paper_is_there_twice(records: list[Record]) -> None:
