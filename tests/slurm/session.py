@@ -96,7 +96,7 @@ class BedSession:
                 found.setdefault(event.key, {}).update(event.data)
         return found
 
-    def wait_for_trials(self, count: int, process: "subprocess.Popen[str]", *, seconds: float = 240.0) -> None:
+    def wait_for_trials(self, count: int, process: "subprocess.Popen[str]", *, seconds: float = 600.0) -> None:
         """Until ``count`` trials have ended and one is running."""
         deadline = time.monotonic() + seconds
         while True:

@@ -30,7 +30,7 @@ def test_the_promises_are_kept_on_16_devices(bed: Bed) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=400,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert bed.jobs() == []
@@ -54,7 +54,7 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
     last = session.start(experiments=12)
     session.wait_for_trials(12, last)
     bed.set_node("h100-0", "DOWN")
-    told, _ = last.communicate(timeout=400)
+    told, _ = last.communicate(timeout=900)
     print(told)  # shown when something below does not hold, and with -s
     print(f"seconds between two trials on one slot: {sorted(round(gap, 1) for gap in session.gaps())}")
     assert last.returncode == 0, told
