@@ -96,6 +96,10 @@ class BedSession:
                 found.setdefault(event.key, {}).update(event.data)
         return found
 
+    def running_slots(self) -> list[str]:
+        """Slots of trials that have not ended."""
+        return [trial["slot"] for trial in self.trials().values() if "outcome" not in trial]
+
     def wait_for_trials(self, count: int, process: "subprocess.Popen[str]", *, seconds: float = 600.0) -> None:
         """Until ``count`` trials have ended and one is running."""
         deadline = time.monotonic() + seconds

@@ -45,15 +45,20 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
     session.wait_for_trials(6, first)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
-    running = {name: session.places()[name] for name, trial in session.trials().items() if "outcome" not in trial}
+    places = session.places()  # a trial that was granted a slot a moment ago may not have been placed yet
+    running = {
+        name: places[name] for name, trial in session.trials().items() if "outcome" not in trial and name in places
+    }
     assert running
-    examined = json.loads(session.swarm("doctor", "--json").communicate(timeout=60)[0])
+    examined = json.loads(session.swarm("doctor", "--json").communicate(timeout=300)[0])
     (clusters,) = [finding for finding in examined if finding["what"] == "clusters"]
     assert "orphaned" in clusters["found"]
 
     last = session.start(experiments=12)
     session.wait_for_trials(12, last)
-    bed.set_node("h100-0", "DOWN")
+    node = f"{next(slot for slot in session.running_slots()).partition('-')[0]}-0"
+    bed.set_node(node, "DOWN")
+    bed.set_node(node, "RESUME")
     told, _ = last.communicate(timeout=900)
     print(told)  # shown when something below does not hold, and with -s
     print(f"seconds between two trials on one slot: {sorted(round(gap, 1) for gap in session.gaps())}")
@@ -74,7 +79,7 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
         stem, _, attempt = name.rpartition("-")
         assert f"{stem}-{int(attempt) + 1}" in outcomes
     completed = [trial for trial in trials.values() if trial["outcome"] == "COMPLETED"]
-    assert len(completed) >= 30
+    assert len(completed) >= 12 + 2 + 2  # every experiment screened, the baseline on both tiers
     assert {(trial["tier"], trial["accelerator"]) for trial in trials.values()} == {
         ("screen", "H100"),
         ("validate", "H200"),
