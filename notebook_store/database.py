@@ -11,9 +11,9 @@ from typing import Self
 
 from filelock import FileLock
 
-from notebook_store.errors import LogBroken, NewerSchema, NoNotebook, NoSpace
+from notebook_store.errors import LogBroken, NewerSchema, NoNotebook, NoSpace, Unwritable
 
-BUSY_SECONDS = 60.0  # how long a statement waits for another process's transaction
+BUSY_SECONDS = 300.0  # how long a statement waits for another process's transaction
 
 
 class Database:
@@ -41,7 +41,7 @@ class Database:
             create: make the file when there is none; otherwise raise NoNotebook.
 
         Raises:
-            NewerSchema, NoNotebook, LogBroken, NoSpace.
+            NewerSchema, NoNotebook, LogBroken, NoSpace, Unwritable.
         """
         if not create and not path.is_file():
             raise NoNotebook(
@@ -50,7 +50,7 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # The switch to WAL and the first script need the file alone; two processes may start at once.
-            with FileLock(path.with_name(path.name + ".setup-lock")), _space_told(path):
+            with FileLock(path.with_name(path.name + ".setup-lock")), _faults_told(path):
                 database = cls(path)
                 try:
                     database._migrate(migrations)
@@ -85,8 +85,12 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: committed on leaving, rolled back when an exception passes through. Raises NoSpace."""
-        with self._write_lock, _space_told(self.path):
+        """A transaction: committed on leaving, rolled back when an exception passes through.
+
+        Raises:
+            NoSpace, Unwritable.
+        """
+        with self._write_lock, _faults_told(self.path):
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -97,8 +101,12 @@ class Database:
 
     @contextmanager
     def statement(self) -> Iterator[sqlite3.Connection]:
-        """The writing connection without a transaction around it: each statement is one of its own. Raises NoSpace."""
-        with self._write_lock, _space_told(self.path):
+        """The writing connection without a transaction around it: each statement is one of its own.
+
+        Raises:
+            NoSpace, Unwritable.
+        """
+        with self._write_lock, _faults_told(self.path):
             yield self._writer
 
     def close(self) -> None:
@@ -109,13 +117,15 @@ class Database:
 
 
 @contextmanager
-def _space_told(path: Path) -> Iterator[None]:
-    """Says in our own words that the disk is full."""
+def _faults_told(path: Path) -> Iterator[None]:
+    """Says in our own words that the file cannot be written."""
     try:
         yield
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
-            raise
+            raise Unwritable(
+                f"{path} cannot be written ({error}); see that its disk is writable and no other program holds the file"
+            ) from error
         raise NoSpace(f"the disk is full: cannot write {path}; free some space, nothing is lost") from error
 
 

@@ -5,6 +5,7 @@ NotebookError
 ├── NoNotebook        there is no notebook at that place
 ├── LogBroken         the SQLite file is damaged
 ├── NoSpace           the disk is full
+├── Unwritable        the SQLite file cannot be written: its disk, or somebody who holds it
 ├── FolderOwned       another process owns the vector index
 ├── IndexBroken       the vector index cannot be read; it can be rebuilt
 ├── EmbedderChanged   the vector index was made with another model
@@ -36,6 +37,10 @@ class LogBroken(NotebookError):
 
 class NoSpace(NotebookError):
     """A write failed because the disk is full; what was acknowledged is there."""
+
+
+class Unwritable(NotebookError):
+    """The SQLite file cannot be written: its disk is read-only, or another program holds it for too long."""
 
 
 class FolderOwned(NotebookError):

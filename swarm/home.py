@@ -25,7 +25,7 @@ class Home:
     """
 
     def __init__(self, root: Path, *, create: bool) -> None:
-        """Open a home. Raises HomeTooNew, and InputError when it is missing or cannot be made."""
+        """Open a home. Raises HomeTooNew, and InputError when it is missing, cannot be made or cannot be written."""
         self.root = root.expanduser().resolve()
         mark = self.root / "version"
         if not mark.exists():
@@ -36,6 +36,11 @@ class Home:
                 mark.write_text(f"{VERSION}\n", encoding="ascii")
             except OSError as error:
                 raise InputError(f"cannot make a home at {root}: {error.strerror}; choose another --home") from error
+        if not os.access(self.root, os.W_OK):
+            raise InputError(
+                f"the home {self.root} cannot be written, and even looking needs that (SQLite keeps locks beside its "
+                "files); make it writable, or copy it and give --home"
+            )
         version = mark.read_text(encoding="ascii").strip()
         if not version.isdigit() or int(version) > VERSION:
             raise HomeTooNew(

@@ -17,7 +17,7 @@ from swarm.leases.lease import Lease, SlotState, SlotUse, State, Tier, Waiting, 
 from swarm.ports import Clock, Slot
 
 LEASE_SECONDS = 120.0  # a lease lives this long after its last heartbeat
-_BUSY_SECONDS = 30.0  # wait this long for another process's transaction
+_BUSY_SECONDS = 300.0  # wait this long for another process's transaction
 _CHECKPOINT_PAGES = 8000  # 32 MB of journal between checkpoints: each costs milliseconds, and falls on a grant
 
 _LEASES = "SELECT l.*, s.device, s.memory_mb, s.lead_seconds FROM slots s JOIN leases l ON l.token"

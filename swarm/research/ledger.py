@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from swarm.errors import DiskFull, HomeTooNew
+from swarm.errors import DiskFull, HomeTooNew, SwarmError
 from swarm.research.experiment import Json
 
 SCHEMA = 1  # raised when a table changes; an older program refuses a newer file
+BUSY_SECONDS = 300.0  # how long a statement waits for another process
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (
@@ -71,7 +72,7 @@ class Ledger:
         """Open or make the file. Raises HomeTooNew when a newer version wrote it."""
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA:
             self._db.close()
@@ -92,7 +93,7 @@ class Ledger:
     def append(
         self, session: str, kind: Kind, key: str, *, at: float, data: Json, experiment: str | None = None
     ) -> Event | None:
-        """Write one event; None when (session, kind, key) is already there. Raises DiskFull."""
+        """Write one event; None when (session, kind, key) is already there. Raises DiskFull, SwarmError."""
         with self._lock:
             try:
                 row = self._db.execute(
@@ -172,7 +173,10 @@ class Ledger:
             return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM wishes").fetchone()[0])
 
 
-def _told(error: sqlite3.OperationalError) -> Exception:
-    if "full" in str(error):
+def _told(error: sqlite3.OperationalError) -> SwarmError:
+    if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
         return DiskFull("the disk is full; free some space and start the session again: nothing is lost")
-    return error
+    return SwarmError(
+        f"the ledger cannot be written ({error}); see that its disk is writable and no other program holds the file, "
+        "then start the session again: nothing is lost"
+    )
