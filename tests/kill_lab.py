@@ -124,7 +124,7 @@ def life(home: Path, death: Death | None) -> None:
                 slots=slots,
                 notebook=notebook,
                 candidates=KeptCandidates(task.editable, home / "candidates"),
-                team=lambda _: NumberedProposals(),
+                team=lambda *_: NumberedProposals(),
                 say=lambda _: None,
                 tick_seconds=TICK_SECONDS,
             )
