@@ -353,7 +353,6 @@ class Lifecycle:
     ) -> Experiment:
         moved = await self._lab.journal.move(experiment, move, reasons=reasons, verdict=numbers)
         await self._lab.scribe.ending(moved)
-        await self._lab.scribe.borne_out(moved)
         return moved
 
     async def _claim(self, source: str, holder: str) -> str | None:

@@ -131,7 +131,7 @@ class Scribe:
             },
         )
 
-    async def borne_out(self, experiment: Experiment) -> None:
+    async def _borne_out(self, experiment: Experiment) -> None:
         """What the reviewer says of the hypothesis once the experiment is over: the numbers decide, no opinion."""
         word = _BORNE_OUT.get(experiment.status)
         if word is None:
@@ -229,8 +229,9 @@ class Scribe:
         return list(sources)
 
     async def ending(self, experiment: Experiment) -> None:
-        """The pages of an experiment that is over: what came out and, where a validation decided, by which rule."""
+        """The pages of an experiment that is over: what came out, whether it was as thought, by which rule decided."""
         await self.result(experiment)
+        await self._borne_out(experiment)
         if experiment.status in (Status.CONFIRMED, Status.REFUTED):
             await self._decision(experiment)
 

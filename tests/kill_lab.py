@@ -30,6 +30,7 @@ from trainer.contract import Outcome, load_task
 
 NAME = "bowl-1"
 TICK_SECONDS = 1.0
+DOLLARS_PER_SECOND = 0.01
 WINNER, IMPOSTOR, CRASHES = 3, 8, (5, 10)  # proposals: better indeed, better at screening alone, and failing
 
 
@@ -105,7 +106,9 @@ def life(home: Path, death: Death | None) -> None:
     """Begin the session of ``home`` or go on with it, until its end or ``death``."""
     task = load_task(home / "bowl")
     settings = Settings(limits=Limits(hours=2.0, experiments=14), waves=WaveSettings(size=6))
-    slots = [Slot(name=f"cpu-{number}", accelerator="cpu", price_per_hour=36.0) for number in range(2)]
+    slots = [
+        Slot(name=f"cpu-{number}", accelerator="cpu", price_per_hour=3600 * DOLLARS_PER_SECOND) for number in range(2)
+    ]
     with (
         closing(MortalLedger(home / "ledger.db", death)) as ledger,
         closing(LeaseManager(home / "leases.db", clock := VirtualClock(_now(ledger)))) as manager,

@@ -5,11 +5,20 @@ import random
 import signal
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from swarm.research.ledger import Kind
-from tests.kill_lab import Death, end_state, events_of, fresh_home, life
+from tests.kill_lab import (
+    DOLLARS_PER_SECOND,
+    TICK_SECONDS,
+    Death,
+    end_state,
+    events_of,
+    fresh_home,
+    life,
+)
 
 POINTS = 44  # at every kind of event, else by chance
 SEED = 20
@@ -41,6 +50,13 @@ def deaths(kinds: "Counter[Kind]") -> list[Death]:
     return [*chosen.values(), *rest[: POINTS - len(chosen)]]
 
 
+def assert_alike(found: dict[str, Any], expected: dict[str, Any], *, deaths: int) -> None:
+    """The same end; a lease may last a tick longer at each death, until the next life looks at it."""
+    assert {**found, "slot_seconds": 0, "dollars": 0} == {**expected, "slot_seconds": 0, "dollars": 0}
+    assert found["slot_seconds"] == pytest.approx(expected["slot_seconds"], abs=TICK_SECONDS * deaths)
+    assert found["dollars"] == pytest.approx(found["slot_seconds"] * DOLLARS_PER_SECOND, abs=0.001)
+
+
 @pytest.mark.slow
 def test_wherever_it_is_killed_a_session_comes_to_the_same_end(tmp_path: Path) -> None:
     twin = fresh_home(tmp_path / "twin")
@@ -53,7 +69,7 @@ def test_wherever_it_is_killed_a_session_comes_to_the_same_end(tmp_path: Path) -
         home = fresh_home(tmp_path / str(number))
         assert lived(home, death) == -signal.SIGKILL, death
         assert lived(home, None) == 0, death
-        assert end_state(home) == undisturbed, death
+        assert_alike(end_state(home), undisturbed, deaths=1)
 
 
 @pytest.mark.slow
@@ -63,4 +79,4 @@ def test_a_session_killed_again_and_again_comes_to_the_same_end(tmp_path: Path) 
     for kind in (Kind.PROPOSED, Kind.TRIAL_ENDED, Kind.TRIAL_STARTED, Kind.MOVED, Kind.TRIAL_ENDED):
         assert lived(home, Death(kind=kind, number=2, written=True)) == -signal.SIGKILL
     assert lived(home, None) == 0
-    assert end_state(home) == end_state(twin)
+    assert_alike(end_state(home), end_state(twin), deaths=5)
