@@ -25,7 +25,7 @@ app = typer.Typer(
     cls=SwarmGroup,
     help="A swarm of specialist agents that improves a training script overnight, each gain confirmed like for like.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
