@@ -1,6 +1,7 @@
 """What the record shows of candidates: their constants, their scores, their gains over a reference."""
 
 import asyncio
+import hashlib
 import statistics
 from collections.abc import Iterable, Sequence
 
@@ -27,6 +28,7 @@ class Observer:
         self._settings = settings
         self._knobs: dict[str, dict[str, Knob]] = {}  # commit -> constants
         self._parts: dict[str, frozenset[str]] = {}  # commit -> parts in which it differs from its parent
+        self._digests: dict[str, str] = {}  # commit -> sha256 of its file
         self.minimize = task.direction is Direction.MINIMIZE
 
     async def knobs(self, candidate: str) -> dict[str, Knob]:
@@ -102,6 +104,16 @@ class Observer:
                 if name in shown:
                     shown[name] += 1
         return shown
+
+    async def files(self) -> dict[str, str]:
+        """sha256 of every candidate's file -> the experiment that had it first."""
+        found: dict[str, str] = {}
+        for experiment in self._state.experiments.values():
+            if experiment.candidate not in self._digests:
+                text = await self._text(experiment.candidate)
+                self._digests[experiment.candidate] = hashlib.sha256(text.encode()).hexdigest()
+            found.setdefault(self._digests[experiment.candidate], experiment.id)
+        return found
 
     async def _changed(self, experiment: Experiment) -> frozenset[str]:
         if experiment.parent is None:

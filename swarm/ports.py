@@ -164,6 +164,7 @@ class Brief:
     observations: Sequence[Observation]  # all experiments of the session that were screened, in order
     taken: Sequence[Mapping[str, Knob]] = ()  # constants of those not screened: still open, or rejected
     parts: Mapping[str, int] = field(default_factory=dict)  # part of the file -> experiments that changed it
+    files: Mapping[str, str] = field(default_factory=dict)  # sha256 of a file that was proposed -> its experiment
     noise: float | None  # sd of one screening score, metric units; None until measured
     wanted: int  # how many proposals fill the backlog
     wave: str | None  # name of the wave to design; None: single experiments, to bridge a gap

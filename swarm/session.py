@@ -282,6 +282,7 @@ class Session:
             observations=await self._lab.observer.observations(),
             taken=await self._lab.observer.unscreened(),
             parts=await self._lab.observer.parts(),
+            files=await self._lab.observer.files(),
             noise=self._lab.observer.screening_noise(),
             wanted=wanted,
             wave=wave,

@@ -1,6 +1,7 @@
 """The proposer that thinks with a model: experiments as constants to set, places to edit, or a wave of both."""
 
 import asyncio
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -188,6 +189,9 @@ def edited(brief: Brief, idea: Idea, others: Sequence[str] = ()) -> str:
     source = set_knobs(source, {setting.name: setting.value for setting in idea.settings})
     if same_but_for_seed(source, brief.source):
         raise InputError("nothing but comments, layout or a seed differs from the incumbent")
+    twin = brief.files.get(hashlib.sha256(source.encode()).hexdigest())
+    if twin is not None:
+        raise InputError(f"the same file was proposed as {twin}; see what became of it, and propose something else")
     if source in others:
         raise InputError("it is the same file as an earlier one of yours")
     return source

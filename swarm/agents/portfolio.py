@@ -119,14 +119,22 @@ class Portfolio:
         thought, seat.thought = seat.thought, None
         try:
             seat.ready = list(thought.result())
-            seat.open, seat.rest = True, _REST_SECONDS
+            seat.open = True
+            if seat.ready:
+                seat.rest = _REST_SECONDS
+            else:
+                await self._let_rest(seat, "it had nothing to propose")
         except ModelUnavailable as error:
-            seat.rests_until = self._clock.now() + seat.rest
-            await self._tell(seat.thinker.name, f"rests for {seat.rest:.0f} s: {error}")
-            seat.rest = min(2 * seat.rest, _LONGEST_REST)
+            await self._let_rest(seat, str(error))
         except (CapReached, ModelMisused) as error:
             seat.gone = True
             await self._tell(seat.thinker.name, f"proposes no more: {error}")
         except SwarmError as error:
             await seat.thinker.give_up()
-            await self._tell(seat.thinker.name, f"had nothing usable: {error}")
+            await self._let_rest(seat, f"it had nothing usable: {error}")
+
+    async def _let_rest(self, seat: _Seat, why: str) -> None:
+        """Leave a thinker alone for a while, longer each time: what fails now is likely to fail again at once."""
+        seat.rests_until = self._clock.now() + seat.rest
+        await self._tell(seat.thinker.name, f"rests for {seat.rest:.0f} s: {why}")
+        seat.rest = min(2 * seat.rest, _LONGEST_REST)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from notebook_store.entry import Entry, Kind
 from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
-from swarm.agents.replies import Finding, Proposals, Reading, Verdict
+from swarm.agents import replies
 from swarm.errors import SwarmError
 
 
@@ -38,7 +38,7 @@ PROPOSER = Role(
     prompt="proposer.md",
     recalls=frozenset({Kind.RESULT, Kind.CLAIM, Kind.INSIGHT, Kind.DECISION, Kind.NOTE}),
     writes=frozenset({Kind.HYPOTHESIS}),
-    reply=Proposals,
+    reply=replies.Proposals,
     tools=LOOKING_UP,
 )
 REVIEWER = Role(
@@ -46,24 +46,24 @@ REVIEWER = Role(
     prompt="reviewer.md",
     recalls=frozenset({Kind.HYPOTHESIS, Kind.RESULT, Kind.INSIGHT}),
     writes=frozenset({Kind.REVIEW}),
-    reply=Verdict,
+    reply=replies.Verdict,
 )
 READER = Role(
     name="reader",
     prompt="reader.md",
     recalls=frozenset({Kind.HYPOTHESIS, Kind.CLAIM, Kind.INSIGHT, Kind.NOTE}),
     writes=frozenset({Kind.CLAIM, Kind.NOTE}),
-    reply=Reading,
+    reply=replies.Reading,
 )
 ANALYST = Role(
     name="analyst",
     prompt="analyst.md",
     recalls=frozenset({Kind.HYPOTHESIS, Kind.RESULT}),
     writes=frozenset({Kind.INSIGHT, Kind.NOTE}),
-    reply=Finding,
+    reply=replies.Finding,
     tools=frozenset({"run_cell"}),
 )
-ROLES = {role.name: role for role in (PROPOSER, REVIEWER, READER, ANALYST)}
+ROLES = {role.name: role for role in list(globals().values()) if isinstance(role, Role)}
 REFEREE = "referee"  # signs results and decisions, which follow from numbers alone
 PERSONLESS = frozenset({*ROLES, REFEREE})  # whoever signs otherwise is a person
 

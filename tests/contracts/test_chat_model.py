@@ -28,7 +28,7 @@ class Instant(SystemClock):
 
 
 @asynccontextmanager
-async def chat(server: Endpoint, *, timeout: float = 5.0, key: str = KEY) -> AsyncIterator[tuple[OpenAIChat, Instant]]:
+async def chat(server: Endpoint, *, timeout: float = 60.0, key: str = KEY) -> AsyncIterator[tuple[OpenAIChat, Instant]]:
     clock = Instant()
     where = Where(model=server.models[0], base_url=server.url, key=key, timeout_seconds=timeout)
     model = OpenAIChat(where, clock=clock, gate=asyncio.Semaphore(2))
@@ -132,7 +132,7 @@ async def test_a_stream_that_breaks_is_asked_for_again_and_both_are_counted(bad:
 
 async def test_a_hang_is_noticed() -> None:
     with endpoint([Reply(hangs=True), Reply(text="awake")]) as server:
-        async with chat(server, timeout=0.3) as (model, _):
+        async with chat(server, timeout=1.5) as (model, _):
             assert (await model.ask(question())).text == "awake"
     assert len(server.requests) == 2
 

@@ -69,7 +69,7 @@ class Endpoint:
     def react(self, request: Request) -> Reply:
         with self._lock:
             self.requests.append(request)
-            return self.brain(request)
+        return self.brain(request)  # may wait for what another question brings
 
     def bill(self, prompt: int, completion: int) -> None:
         with self._lock:

@@ -1,0 +1,90 @@
+"""Any coding agent as a proposer: what it is told, what it may touch, and what becomes of what it leaves."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarm.agents.command import BRIEFING, Agent, CommandProposer
+from swarm.errors import ModelUnavailable, SwarmError
+from tests.thinking_lab import TRAIN, Lab, thinking_lab
+
+pytestmark = pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+
+GOOD = """
+import os, pathlib, socket, sys
+briefing = pathlib.Path(sys.argv[1]).read_text()
+assert "RATE = 0.1" in briefing and "loss: NEVER changed" in briefing, briefing
+train = pathlib.Path("train.py")
+train.write_text(train.read_text().replace("(x - 3.0) ** 2", "abs(x - 3.0)"))
+seen = sorted(name for name in os.environ if name not in ("LC_CTYPE", "PWD"))
+net = [name for _, name in socket.if_nameindex()]
+outside = pathlib.Path(OUTSIDE)
+outside.write_text("x")  # in a /tmp of its own
+pathlib.Path("NOTE.md").write_text(f"# abs is gentler\\n\\n{seen} {net}, as [[n1]] says\\n")
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with thinking_lab(tmp_path / "lab") as found:
+        yield found
+
+
+def proposer(lab: Lab, root: Path, source: str, *, timeout: float = 60.0) -> CommandProposer:
+    def checkout(_: str, folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        (folder / "train.py").write_text(TRAIN)
+        return folder / "train.py"
+
+    program = source.replace("OUTSIDE", repr(str(root / "outside.txt")))
+    python = str(Path(sys.executable).resolve())
+    agent = Agent(
+        author="proposer-coder",
+        command=[python, "-c", program, "{briefing}"],
+        timeout_seconds=timeout,
+        pass_env=["MY_KEY"],
+    )
+    return CommandProposer(agent, lab.notebook, lab.kept, checkout, root / "worktrees", session="s")
+
+
+async def test_it_edits_a_worktree_shut_in_and_is_not_run_twice(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("MY_KEY", "mine")
+    (found,) = await proposer(lab, tmp_path, GOOD).propose(lab.brief())
+    assert "return abs(x - 3.0)" in found.source
+    assert (found.author, found.hypothesis, found.changes) == ("proposer-coder", "abs is gentler", {})
+    assert found.citations == ("n1",)
+    note = (tmp_path / "worktrees" / "s-proposer-coder-0" / "NOTE.md").read_text()
+    assert "MY_KEY" in note
+    assert "OPENAI_API_KEY" not in note
+    assert "['lo']" in note
+    assert not (tmp_path / "outside.txt").exists()
+    again = proposer(lab, tmp_path, "raise SystemExit('run twice')")
+    assert await again.propose(lab.brief()) == [found]
+    await again.deliver()
+    with pytest.raises(ModelUnavailable, match="exit status 1"):
+        await again.propose(lab.brief())
+
+
+@pytest.mark.parametrize(
+    ("program", "fault"),
+    [
+        ("pass", "changed nothing"),
+        ("open('train.py', 'w').write('def (')", "does not compile"),
+        ("import os; os.remove('train.py'); os.symlink('/etc/hostname', 'train.py')", "link out of the worktree"),
+    ],
+)
+async def test_what_cannot_be_tried_is_told(lab: Lab, tmp_path: Path, program: str, fault: str) -> None:
+    with pytest.raises(SwarmError, match=fault):
+        await proposer(lab, tmp_path, program).propose(lab.brief())
+
+
+async def test_it_has_its_time_and_no_more(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match="took longer than 1 s"):
+        await proposer(lab, tmp_path, "import time; time.sleep(60)", timeout=1).propose(lab.brief())
+    assert (tmp_path / "worktrees" / "s-proposer-coder-0" / BRIEFING).exists()
