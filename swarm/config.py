@@ -23,7 +23,8 @@ class Limits(_Section):
     hours: float | None = Field(default=8.0, gt=0)  # wall-clock hours the session works, in all its runs
     experiments: int | None = Field(default=None, gt=0)  # experiments begun, the rejected not counted
     gpu_hours: float | None = Field(default=None, gt=0)  # slot-hours under lease, whatever the accelerator
-    dollars: float | None = Field(default=None, gt=0)  # sum of price_per_hour x lease time
+    dollars: float | None = Field(default=None, gt=0)  # price_per_hour x lease time, and what models cost
+    tokens: int | None = Field(default=None, gt=0)  # of language models, in and out
 
 
 class SlotGroup(_Section):

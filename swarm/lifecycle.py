@@ -2,15 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 
-from swarm.config import Settings
 from swarm.errors import SwarmError
-from swarm.journal import Journal
-from swarm.observer import Observer
-from swarm.ports import CandidateStore, Clock
+from swarm.lab import Lab
 from swarm.research import promotion
 from swarm.research.experiment import Experiment, Move, Proposal, Review, ReviewVerdict, Status, Trial
 from swarm.research.knobs import read_knobs, set_knobs
@@ -18,26 +14,8 @@ from swarm.research.ledger import Kind
 from swarm.research.promotion import Screening, Validation
 from swarm.research.rulings import Ruling
 from swarm.research.state import seeds
-from swarm.scribe import Scribe
-from swarm.trials import Trials
+from swarm.yardstick import Yardstick
 from trainer.contract import Outcome, Task
-
-Reviewer = Callable[[Experiment, Proposal], Awaitable[Review]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lab:
-    """All that the steps of an experiment work with."""
-
-    task: Task
-    settings: Settings
-    journal: Journal
-    trials: Trials
-    lineage: CandidateStore
-    scribe: Scribe
-    review: Reviewer
-    observer: Observer
-    clock: Clock
 
 
 class Lifecycle:
@@ -46,6 +24,7 @@ class Lifecycle:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._state = lab.journal.state
+        self._yardstick = Yardstick(lab)
         self._deciding = asyncio.Lock()  # one verdict at a time: two gains over one incumbent are not both gains
         self._admitting = asyncio.Lock()  # ids are given in order
 
@@ -121,12 +100,14 @@ class Lifecycle:
     async def screen(self, name: str) -> None:
         """Run an approved experiment on the screening tier until it is promoted or out."""
         while (experiment := self._state.experiments[name]).status in (Status.APPROVED, Status.SCREENING):
+            earlier = experiment.completed("screen")
             seed = seeds(self._lab.settings.seed, "screen", experiment.retests + 1)[-1]
             trial = await self._lab.trials.run(
                 experiment,
                 "screen",
                 seed,
-                bid=experiment.expected_gain or 0.0,
+                bid=self._bid(experiment, "screen"),
+                accelerator=earlier[0].accelerator if earlier else None,
                 limits=partial(self._lab.observer.cut_limits, experiment),
                 started=lambda: self._begin(name, Status.APPROVED, Move.SCREEN),
             )
@@ -135,7 +116,7 @@ class Lifecycle:
                 move = Move.PRUNE if trial.outcome == Outcome.CUT else Move.CRASH
                 await self._over(experiment, move, (f"{trial.outcome}: {trial.message}",))
                 return
-            await self._ensure_reference()
+            await self._yardstick.ensure_reference(trial.accelerator)
             await self._decide_screening(experiment, trial.accelerator)
 
     async def _decide_screening(self, experiment: Experiment, accelerator: str) -> None:
@@ -163,43 +144,18 @@ class Lifecycle:
 
     async def _worth_rebasing(self, experiment: Experiment, accelerator: str) -> bool:
         """Whether a candidate that does not beat the incumbent was a gain over its own, older parent."""
-        parent = next((e for e in self._state.experiments.values() if e.candidate == experiment.parent), None)
-        if parent is None or parent.id == self._state.incumbent.id or parent.id not in self._state.incumbents:
+        parent = self._state.of_candidate(experiment.parent or "")
+        if parent is None or parent.candidate != experiment.parent:
+            return False
+        if parent.id == self._state.incumbent.id or parent.id not in self._state.incumbents:
             return False
         gain = self._lab.observer.screening_gain(experiment, parent, accelerator)
         return gain is not None and promotion.screen(gain, looks=gain.n, max_looks=gain.n) is Screening.PROMOTED
 
-    async def _ensure_reference(self) -> None:
-        """Have the incumbent's own fresh screening runs, which every candidate is compared with."""
-        while True:
-            incumbent = self._state.incumbent
-            wanted = self._lab.observer.reference_seeds(incumbent)
-            await asyncio.gather(
-                *(self._lab.trials.run(incumbent, "screen", seed, bid=REFERENCE_BID) for seed in wanted)
-            )
-            if incumbent.id == self._state.incumbent.id:
-                return
-
-    # ---- noise floor ----------------------------------------------------------------------------------------
-
-    async def measure_noise(self) -> None:
-        """Replicate the baseline, first where the first wave is compared with it: the noise floor of both tiers.
-
-        Raises SwarmError when the baseline does not run.
-        """
-        baseline = self._state.baseline
-        trials: list[Trial] = []
-        validation = seeds(self._lab.settings.seed, "validate", self._lab.settings.promotion.replicates)
-        for tier, chosen in (("screen", self._lab.observer.reference_seeds(baseline)), ("validate", validation)):
-            runs = (self._lab.trials.run(baseline, tier, seed, bid=REFERENCE_BID) for seed in chosen)
-            trials += await asyncio.gather(*runs)
-        failed = [trial for trial in trials if not trial.completed]
-        if failed:
-            raise SwarmError(
-                f"the task's own {self._lab.task.editable} ended {failed[0].outcome} on tier '{failed[0].tier}': "
-                f"{failed[0].message or 'no message'}; a baseline that does not run cannot be improved"
-            )
-        await self._lab.scribe.result(self._state.baseline)
+    def _bid(self, experiment: Experiment, tier: str) -> float:
+        """Expected gain per second of a slot: as its proposer states it and its record supports it."""
+        record = self._state.records[experiment.author]
+        return record.supported(experiment.expected_gain) / max(1.0, self._lab.trials.expected_seconds(tier))
 
     # ---- validation -----------------------------------------------------------------------------------------
 
@@ -220,7 +176,8 @@ class Lifecycle:
 
     async def _run_pairs(self, experiment: Experiment, incumbent: Experiment, count: int) -> list[tuple[Trial, Trial]]:
         """(candidate, incumbent) trials on the first ``count`` validation seeds; known ones are not run again."""
-        bid = float(experiment.verdict.get("gain", 0.0))
+        bid = float(experiment.verdict.get("gain", 0.0)) / max(1.0, self._lab.trials.expected_seconds("validate"))
+        kind = await self._yardstick.validation_kind(experiment)
         chosen = seeds(self._lab.settings.seed, "validate", count)
         candidates = [
             self._lab.trials.run(
@@ -228,11 +185,12 @@ class Lifecycle:
                 "validate",
                 seed,
                 bid=bid,
+                accelerator=kind,
                 started=lambda: self._begin(experiment.id, Status.PROMOTED, Move.VALIDATE),
             )
             for seed in chosen
         ]
-        incumbents = [self._lab.trials.run(incumbent, "validate", seed, bid=bid) for seed in chosen]
+        incumbents = [self._lab.trials.run(incumbent, "validate", seed, bid=bid, accelerator=kind) for seed in chosen]
         trials = await asyncio.gather(*candidates, *incumbents)
         return list(zip(trials[:count], trials[count:], strict=True))
 
@@ -275,7 +233,7 @@ class Lifecycle:
     async def reconsider(self, experiment: Experiment) -> None:
         """A promoted experiment meets a new incumbent: it still beats it, or its idea is rebased on it, or it goes."""
         accelerator = experiment.completed("screen")[-1].accelerator
-        await self._ensure_reference()
+        await self._yardstick.ensure_reference(accelerator)
         experiment = self._state.experiments[experiment.id]
         gain = self._lab.observer.screening_gain(experiment, self._state.incumbent, accelerator)
         if experiment.status is not Status.PROMOTED or gain is None:
@@ -321,21 +279,6 @@ class Lifecycle:
         if clash:
             return None, f"{incumbent.id} has set {', '.join(clash)} otherwise in the meantime"
         return set_knobs(ours, experiment.changes), ""
-
-    # ---- the closing examination ----------------------------------------------------------------------------
-
-    async def examine(self, pairs: int) -> None:
-        """Run incumbent and baseline once more, on fresh seeds and the hidden shard: nothing was chosen by these."""
-        chosen = seeds(self._lab.settings.seed, "closing", pairs)
-        incumbent = self._state.incumbent
-        trials = await asyncio.gather(
-            *(
-                self._lab.trials.run(experiment, "validate", seed, bid=REFERENCE_BID, holdout=True)
-                for seed in chosen
-                for experiment in (incumbent, self._state.baseline)
-            )
-        )
-        await self._lab.scribe.examination(incumbent, list(zip(trials[::2], trials[1::2], strict=True)))
 
     # ---- small steps ----------------------------------------------------------------------------------------
 
@@ -391,9 +334,6 @@ class Lifecycle:
             citations=experiment.citations,
             wave=experiment.wave,
         )
-
-
-REFERENCE_BID = 1e9  # what everything else is compared with goes first
 
 
 def _tree(task: Task) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from swarm.config import Settings
@@ -29,6 +30,13 @@ class Observer:
         self._knobs: dict[str, dict[str, Knob]] = {}  # commit -> constants
         self._parts: dict[str, frozenset[str]] = {}  # commit -> parts in which it differs from its parent
         self._digests: dict[str, str] = {}  # commit -> sha256 of its file
+        self._catching_up = asyncio.Lock()
+        self._looked_at = 0  # how much of state.touched is taken into the following
+        self._fresh: dict[str, list[float]] = {}  # accelerator -> the baseline's fresh scores they rest on
+        self._seen: dict[tuple[str, str], Observation] = {}  # (experiment, commit) -> what screening showed
+        self._changed_by: dict[str, frozenset[str]] = {}  # experiment -> parts of the file that it changed
+        self._changes: Counter[str] = Counter()  # part -> experiments that changed it
+        self._taken: dict[str, dict[str, Knob]] = {}  # experiment -> constants, where nothing of it ran
         self.minimize = task.direction is Direction.MINIMIZE
 
     async def knobs(self, candidate: str) -> dict[str, Knob]:
@@ -61,12 +69,7 @@ class Observer:
         wave = self._state.waves.get(experiment.wave or "")
         if not self._settings.promotion.cut_hopeless or (wave is not None and wave.design != "search"):
             return ()
-        curves = []
-        for earlier in self._state.experiments.values():
-            ran = earlier.completed("screen", accelerator)
-            if ran:
-                curves.append(ran[0].curve)
-        return cutting.limits(curves)
+        return cutting.limits(self._state.curves.get(accelerator, ()))
 
     def screening_noise(self) -> float | None:
         """Noise floor of the screening tier (sd, metric units) on the accelerator type first used there."""
@@ -77,33 +80,52 @@ class Observer:
         return None
 
     async def observations(self) -> list[Observation]:
-        """What screening showed of every candidate, in order, each as a gain over the baseline's fresh runs."""
-        seen = []
-        for experiment in self._state.experiments.values():
-            if experiment.status is Status.BASELINE:
-                continue
-            for candidate in dict.fromkeys(trial.candidate for trial in experiment.trials):
-                observation = await self._observe(experiment, candidate)
-                if observation is not None:
-                    seen.append(observation)
-        return seen
+        """What screening showed of every candidate, in the order they ended, each as a gain over the baseline's
+        fresh runs. Costs grow with what is new since the last call."""
+        await self._catch_up()
+        return list(self._seen.values())
 
     async def unscreened(self) -> list[dict[str, Knob]]:
         """Constants of what was proposed and never ran: still open, or rejected."""
-        return [
-            await self.knobs(experiment.candidate)
-            for experiment in self._state.experiments.values()
-            if not experiment.trials and experiment.status is not Status.BASELINE
-        ]
+        await self._catch_up()
+        return list(self._taken.values())
+
+    async def _catch_up(self) -> None:
+        """Look at the experiments that changed; at all of them when what they are compared with did."""
+        async with self._catching_up:
+            for name in self._news():
+                await self._look_at(self._state.experiments[name])
+
+    def _news(self) -> list[str]:
+        """Experiments to look at (again); the baseline, which is never observed, left out."""
+        news = dict.fromkeys(self._state.touched[self._looked_at :])
+        self._looked_at = len(self._state.touched)
+        if self._state.experiments and self._state.baseline.id in news:
+            fresh = {kind: self.fresh_scores(self._state.baseline, kind) for kind in self._state.accelerators("screen")}
+            if fresh != self._fresh:
+                self._fresh = fresh
+                news = dict.fromkeys(self._state.experiments)
+            news.pop(self._state.baseline.id, None)
+        return list(news)
+
+    async def _look_at(self, experiment: Experiment) -> None:
+        for candidate in dict.fromkeys(trial.candidate for trial in experiment.trials):
+            observation = await self._observe(experiment, candidate)
+            if observation is not None:
+                self._seen[experiment.id, candidate] = observation
+        self._changes.subtract(self._changed_by.get(experiment.id, ()))
+        self._changed_by[experiment.id] = await self._changed(experiment)
+        self._changes.update(self._changed_by[experiment.id])
+        if experiment.trials:
+            self._taken.pop(experiment.id, None)
+        else:
+            self._taken[experiment.id] = await self.knobs(experiment.candidate)
 
     async def parts(self) -> dict[str, int]:
         """Part of the incumbent's file -> how many experiments changed it."""
-        shown = dict.fromkeys(parts(await self._text(self._state.incumbent.candidate)), 0)
-        for experiment in self._state.experiments.values():
-            for name in await self._changed(experiment):
-                if name in shown:
-                    shown[name] += 1
-        return shown
+        await self._catch_up()
+        shown = parts(await self._text(self._state.incumbent.candidate))
+        return {name: self._changes[name] for name in shown}
 
     async def files(self) -> dict[str, str]:
         """sha256 of every candidate's file -> the experiment that had it first."""
@@ -132,7 +154,7 @@ class Observer:
         trials = [t for t in experiment.trials if t.candidate == candidate and t.tier == "screen" and t.outcome]
         if not trials:
             return None
-        values = scores(trials)
+        values = scores(trial for trial in trials if trial.accelerator == trials[-1].accelerator)
         fresh = self.fresh_scores(self._state.baseline, trials[-1].accelerator)
         if values and not fresh:
             return None  # nothing to compare it with yet

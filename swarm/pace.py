@@ -1,31 +1,37 @@
 """How much of what a session was given is left, and what still fits into it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
+from swarm.lab import Lab
 from swarm.leases.budget import Budget, Spent
 from swarm.leases.desk import LeaseDesk
-from swarm.lifecycle import Lab
+from swarm.ports import Slot
 from swarm.research.experiment import Status
 
 EXAM_PAIRS = 2  # fresh seeds of the closing examination
-EXAM_SHARE = 0.2  # of the session's hours at most; a session too short for it does without
+EXAM_SHARE = 0.2  # of each limit at most; a session too short for it does without
 
 
 class Pace:
-    """Reads clocks and leases; starts and stops nothing."""
+    """Reads clocks, leases and costs; starts and stops nothing."""
 
-    def __init__(self, lab: Lab, desk: LeaseDesk, *, slots: int) -> None:
+    def __init__(self, lab: Lab, desk: LeaseDesk, *, slots: Sequence[Slot]) -> None:
         self._lab = lab
         self._desk = desk
         self._slots = slots
+        self._exam_slots = slots  # those that may validate
         self._state = lab.journal.state
-        self._spent = Spent()  # as of the last look at the leases; the seconds are always fresh
+        self._used = Spent()  # by the slots, as of the last look at the leases
         self._started_at = lab.clock.now()
         self._earlier_seconds = 0.0  # worked in earlier runs
+        self.examining = False  # from then on nothing is set aside for the closing examination
 
     async def begin(self) -> None:
         """Start this run's time."""
+        kinds = (await self._desk.kinds("validate"))[:1]
+        self._exam_slots = [slot for slot in self._slots if slot.accelerator in kinds]
         pulses = await asyncio.to_thread(self._lab.journal.ledger.pulses, self._state.session)
         self._earlier_seconds = self._state.elapsed(pulses)
         self._started_at = self._lab.clock.now()
@@ -33,31 +39,42 @@ class Pace:
     async def take_stock(self) -> None:
         """Look up what the leases took, where a limit asks for it."""
         limits = self._lab.settings.limits
-        if limits.gpu_hours is None and limits.dollars is None:
-            return
-        models = self._state.spending().dollars
-        use = await self._desk.call(self._desk.manager.lease_seconds, session=self._state.session)
-        leased = Spent.from_use(use, seconds=0.0, experiments=self._state.begun())
-        self._spent = replace(leased, dollars=leased.dollars + models)
+        if limits.gpu_hours is not None or limits.dollars is not None:
+            use = await self._desk.call(self._desk.manager.used, self._state.session)
+            self._used = Spent().and_slots(use)
 
     @property
     def budget(self) -> Budget:
         """The session's limits and what it has used of them."""
-        seconds = self._earlier_seconds + self._lab.clock.now() - self._started_at
-        return Budget(limits=self._lab.settings.limits, spent=replace(self._spent, seconds=seconds))
+        spent = replace(
+            self._used,
+            seconds=self._earlier_seconds + self._lab.clock.now() - self._started_at,
+            experiments=self._state.begun(),
+            dollars=self._used.dollars + self._state.spending().dollars,
+            tokens=self._state.spending().tokens,
+        )
+        return Budget(limits=self._lab.settings.limits, spent=spent)
 
-    def fits(self, tier: str) -> bool:
-        """Whether a trial begun now still ends in time, the closing examination included."""
-        return self.budget.fits(self._lab.trials.expected_seconds(tier) + self.exam_seconds())
+    async def may_start(self, tier: str) -> bool:
+        """Whether a trial begun now ends in time and is paid for, the closing examination included."""
+        await self.take_stock()
+        return self.in_time(tier) and (self.budget if self.examining else self._but_for_exam()).lasts()
 
     def exam_seconds(self) -> float:
-        """Time to keep free for the closing examination; 0 when there is nothing to examine or too little time."""
+        """Time to keep free for the closing examination; 0 when there is nothing to examine or too little time.
+
+        Slots that validate may be screening when it begins, and are waited for.
+        """
         hours = self._lab.settings.limits.hours
         if self._state.incumbent.status is Status.BASELINE:
             return 0.0
-        rounds = -(-2 * EXAM_PAIRS // self._slots)
-        needed = rounds * self._lab.trials.expected_seconds("validate")
+        rounds = -(-2 * EXAM_PAIRS // max(1, len(self._exam_slots)))
+        needed = rounds * self._lab.trials.expected_seconds("validate") + self._lab.trials.expected_seconds("screen")
         return needed if hours is None or needed <= EXAM_SHARE * hours * 3600 else 0.0
+
+    def may_validate(self) -> bool:
+        """Whether a validation begun now ends before the closing examination must begin."""
+        return not self.examining and self.in_time("validate")
 
     def short_of_time(self) -> bool:
         """Whether a promising candidate had better be validated now than wait for the rest of its wave."""
@@ -65,6 +82,23 @@ class Pace:
 
     def reached(self) -> str | None:
         """The limit that ends the session, in words; None while something still fits."""
-        if not self.fits("screen") and not self.fits("validate"):
+        if not self.in_time("screen") and not self.in_time("validate"):
             return f"the {self._lab.settings.limits.hours:g} hours are over"
-        return self.budget.reached()
+        return (self.budget if self.examining else self._but_for_exam()).reached()
+
+    def in_time(self, tier: str) -> bool:
+        """Whether a trial begun now ends within the hours. Screening goes on beside the closing examination."""
+        aside = self.exam_seconds() if tier == "validate" and not self.examining else 0.0
+        return self.budget.fits(self._lab.trials.expected_seconds(tier) + aside)
+
+    def _but_for_exam(self) -> Budget:
+        """The budget without what the closing examination will take of it, where that is a small part."""
+        hours = 2 * EXAM_PAIRS * self._lab.trials.expected_seconds("validate") / 3600 if self.exam_seconds() else 0.0
+        dollars = hours * max((slot.price_per_hour for slot in self._exam_slots), default=0.0)
+        budget, limits = self.budget, self._lab.settings.limits
+        if limits.gpu_hours is not None and hours > EXAM_SHARE * limits.gpu_hours:
+            hours = dollars = 0.0
+        if limits.dollars is not None and dollars > EXAM_SHARE * limits.dollars:
+            hours = dollars = 0.0
+        spent = replace(budget.spent, gpu_hours=budget.spent.gpu_hours + hours, dollars=budget.spent.dollars + dollars)
+        return replace(budget, spent=spent)

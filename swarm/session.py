@@ -6,17 +6,20 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from swarm.backlog import Backlog
 from swarm.errors import SwarmError
+from swarm.lab import Lab
 from swarm.leases.desk import LeaseDesk
-from swarm.lifecycle import Lab, Lifecycle
+from swarm.lifecycle import Lifecycle
 from swarm.pace import EXAM_PAIRS, Pace
 from swarm.ports import Brief, Executor, Slot, WaveReport
 from swarm.research.experiment import Experiment, Proposal, Status
-from swarm.research.knobs import derive_ranges, read_knobs
+from swarm.research.knobs import derive_ranges
 from swarm.research.ledger import Kind
 from swarm.research.rulings import read_ruling
 from swarm.research.state import SessionState
 from swarm.trials import Draining
+from swarm.yardstick import Yardstick
 
 TICK_SECONDS = 0.5  # how often wishes, limits and pulses are looked after when nothing else happens
 HEARTBEAT_SECONDS = 10.0  # of the session's clock, a fraction of a lease's time to live
@@ -63,6 +66,7 @@ class Crew:
     slots: Sequence[Slot]
     say: Callable[[str], None]  # one line of progress for a person
     tick_seconds: float = TICK_SECONDS  # of the loop's time
+    thinkers: int = 1  # how many calls for proposals may be under way at once
 
 
 class Session:
@@ -74,14 +78,18 @@ class Session:
         self._journal = lab.journal
         self._state = lab.journal.state
         self._lifecycle = Lifecycle(lab)
+        self._yardstick = Yardstick(lab)
+        self._backlog = Backlog(
+            lab, self._lifecycle, crew.specialists, slots=len(crew.slots), thinkers=crew.thinkers, say=crew.say
+        )
         self._group = asyncio.TaskGroup()
         self._busy: dict[str, asyncio.Task[None]] = {}  # what is being done, by name: nothing is done twice at once
         self._stopping: str | None = None  # why a person wants it to end
-        self._asked_at = -1  # state.seq when a proposer had nothing to say
+        self._examined = False  # whether the closing examination was held, or is being held, in this run
         self._run = len(self._state.runs) + 1
-        self.pace = Pace(lab, crew.desk, slots=len(crew.slots))
+        self.pace = Pace(lab, crew.desk, slots=crew.slots)
         self.phase = "starting"
-        lab.trials.gate.fits = self.pace.fits
+        lab.trials.gate.fits = self.pace.may_start
 
     @property
     def state(self) -> SessionState:
@@ -130,15 +138,16 @@ class Session:
         await self._lifecycle.open_baseline()
         await asyncio.to_thread(self._lab.lineage.set_best, self._state.incumbent.candidate)
         self.phase = "working"
-        self._do("noise floor", self._lifecycle.measure_noise())
+        self._do("noise floor", self._yardstick.measure_noise())
         self._do("reader", self._read())
         for experiment in self._state.of_status(Status.PROPOSED):  # filed by a run that died before their review
             self._do(f"review {experiment.id}", self._review(experiment))
         while (reason := self._reason_to_end()) is None:
             self._screen_approved()
-            self._keep_backlog()
+            self._ask_for_proposals()
             self._analyse_waves()
             self._validate_promoted()
+            self._examine_in_time()
             await self.changed()
             await self.pace.take_stock()
         await self._settle_down(reason)
@@ -151,19 +160,25 @@ class Session:
         self._lab.trials.gate.closed.set()
         self._crew.specialists.hush()
         await self._all_done()
-        if self._stopping is None and self.pace.exam_seconds() > 0:
-            self.phase = "closing examination"
-            self._crew.say("closing examination: incumbent and baseline on fresh seeds and the hidden shard")
-            self._lab.trials.gate.fits = lambda _: True
+        if self._stopping is None and not self._examined and self.pace.exam_seconds() > 0:
             self._lab.trials.gate.closed.clear()
-            self._do(
-                "examination",
-                self._lifecycle.examine(EXAM_PAIRS),
-            )
+            self._examine()
             await self._all_done()
         if self._stopping is None:
             await self._journal.record(Kind.SESSION_ENDED, str(self._run), {"reason": reason})
         await asyncio.to_thread(self._lab.scribe.notebook.flush)
+
+    def _examine_in_time(self) -> None:
+        """Hold the closing examination beside the last screening trials, when no validation fits any more."""
+        validating = any(name.startswith("validate ") for name in self._busy)
+        if not self._examined and not validating and not self.pace.may_validate() and self.pace.exam_seconds() > 0:
+            self._examine()
+
+    def _examine(self) -> None:
+        self._examined = self.pace.examining = True
+        self.phase = "closing examination"
+        self._crew.say("closing examination: incumbent and baseline on fresh seeds and the hidden shard")
+        self._do("examination", self._yardstick.examine(EXAM_PAIRS))
 
     async def _all_done(self) -> None:
         while self._busy:
@@ -220,7 +235,7 @@ class Session:
     def _screen_approved(self) -> None:
         for experiment in self._state.of_status(Status.APPROVED, Status.SCREENING):
             self._do(f"screen {experiment.id}", self._lifecycle.screen(experiment.id))
-        for experiment in self._state.of_status(Status.VALIDATING):
+        for experiment in self._state.of_status(Status.VALIDATING) if self.pace.may_validate() else ():
             self._do(f"validate {experiment.id}", self._lifecycle.validate(experiment.id))
 
     def _reason_to_end(self) -> str | None:
@@ -232,62 +247,16 @@ class Session:
         return self.pace.reached()
 
     def _open_work(self) -> bool:
-        unread = any(wave.entry is None for wave in self._state.waves.values())
+        unread = bool(self._state.unread_waves)
         return bool(self._busy.keys() - {"reader"}) or self._state.count(*OPEN) > 0 or unread
 
     async def _review(self, experiment: Experiment) -> None:
         await self._lifecycle.settle(experiment)
 
-    # ---- proposals --------------------------------------------------------------------------------------
-
-    def _keep_backlog(self) -> None:
-        """Ask for proposals while fewer experiments wait than there are slots."""
-        limit = self._lab.settings.limits.experiments
-        room = None if limit is None else limit - self._state.begun()
-        waiting = self._state.count(Status.PROPOSED, Status.HELD, Status.APPROVED)
-        if waiting > len(self._crew.slots) or room == 0 or self._asked_at == self._state.seq:
-            return
-        size = self._lab.settings.waves.size
-        unread = any(wave.entry is None for wave in self._state.waves.values())
-        wanted = len(self._crew.slots) if unread else size  # a stopgap while the last wave is not yet understood
-        wave = None if unread else f"wave {len(self._state.waves) + 1}"
-        self._do("proposer", self._propose(wave, wanted if room is None else min(wanted, room)))
-
-    async def _propose(self, wave: str | None, wanted: int) -> None:
-        await self._lab.scribe.program()
-        brief = await self._brief(wave, wanted)
-        proposals = await self._crew.specialists.propose(brief)
-        if not proposals:
-            self._asked_at = self._state.seq
-            return
-        waves = {proposal.wave: proposal for proposal in reversed(proposals) if proposal.wave is not None}
-        for name, first in waves.items():
-            await self._journal.record(Kind.WAVE_OPENED, name, {"design": first.design, "parent": first.parent})
-        for proposal in proposals[:wanted]:
-            experiment = await self._lifecycle.admit(proposal)
-            if experiment.status is Status.REJECTED:
-                self._crew.say(f"{experiment.id} rejected: {experiment.reasons[0]}")
-
-    async def _brief(self, wave: str | None, wanted: int) -> Brief:
-        incumbent = self._state.incumbent
-        source = await asyncio.to_thread(self._lab.lineage.source, incumbent.candidate)
-        knobs = read_knobs(source)
-        return Brief(
-            session=self._state.session,
-            task=self._lab.task,
-            parent=incumbent.candidate,
-            source=source,
-            knobs=knobs,
-            ranges=derive_ranges(knobs, self._lab.task.ranges),
-            observations=await self._lab.observer.observations(),
-            taken=await self._lab.observer.unscreened(),
-            parts=await self._lab.observer.parts(),
-            files=await self._lab.observer.files(),
-            noise=self._lab.observer.screening_noise(),
-            wanted=wanted,
-            wave=wave,
-            seed=self._lab.settings.seed * 1_000_000 + len(self._state.experiments),
-        )
+    def _ask_for_proposals(self) -> None:
+        busy = [thinker for thinker in range(self._crew.thinkers) if f"proposer {thinker}" in self._busy]
+        for ask in self._backlog.asks(busy):
+            self._do(f"proposer {ask.thinker}", self._backlog.think(ask))
 
     async def _read(self) -> None:
         knobs = await self._lab.observer.knobs(self._state.baseline.candidate)
@@ -296,12 +265,16 @@ class Session:
     # ---- analysis and validation --------------------------------------------------------------------------
 
     def _analyse_waves(self) -> None:
+        """Analyse the waves of which all has been proposed and screened."""
+        if not self._state.unread_waves and not self._state.unreflected_waves:
+            return
         screening = {experiment.wave for experiment in self._state.of_status(*UNSCREENED)}
-        for wave in self._state.waves.values():
-            if wave.entry is None and wave.name not in screening and "proposer" not in self._busy:
-                self._do(f"analyse {wave.name}", self._analyse(wave.name))
-            elif wave.entry is not None and not wave.reflected:
-                self._do(f"reflect on {wave.name}", self._reflect(wave.name))
+        screening |= self._backlog.waves
+        for wave in self._state.unread_waves:
+            if wave not in screening:
+                self._do(f"analyse {wave}", self._analyse(wave))
+        for wave in self._state.unreflected_waves:
+            self._do(f"reflect on {wave}", self._reflect(wave))
 
     async def _analyse(self, name: str) -> None:
         if self._lab.observer.screening_noise() is None:
@@ -341,7 +314,7 @@ class Session:
         running = sum(name.startswith("validate ") for name in self._busy)
         at_once = max(1, len(self._crew.slots) // (2 * self._lab.settings.promotion.min_pairs))
         ready.sort(key=lambda experiment: -float(experiment.verdict["gain"]))
-        for experiment in ready[: max(0, at_once - running)]:
+        for experiment in ready[: max(0, at_once - running)] if self.pace.may_validate() else ():
             self._do(f"validate {experiment.id}", self._lifecycle.validate(experiment.id))
 
     # ---- keepers ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from swarm.journal import Journal
 from swarm.ports import Executor, Limits, Slot, TrialOrder
 from swarm.research.experiment import Experiment, Trial
 from swarm.research.ledger import Kind
+from swarm.research.speeds import speed_of
 from trainer.contract import Budget, BudgetKind, Outcome, Task, TrialResult
 
 ATTEMPTS = 5  # a trial that was preempted or disturbed is run again this often at most
@@ -29,7 +30,11 @@ class Lease(Protocol):
 class Leases(Protocol):
     """What a trial needs of the lease manager; every call may block, but not the event loop."""
 
-    async def acquire(self, request_id: str, *, session: str, tier: str, holder: str, bid: float) -> Lease: ...
+    async def acquire(
+        self, request_id: str, *, session: str, tier: str, holder: str, bid: float, accelerator: str | None
+    ) -> Lease: ...
+    async def kinds(self, tier: str) -> tuple[str, ...]: ...
+    async def note_speed(self, slot: str, steps_per_second: float) -> None: ...
     async def validate(self, token: int) -> None: ...
     async def release(self, token: int) -> None: ...
     async def reclaim(self, token: int) -> None: ...
@@ -44,7 +49,12 @@ class Gate:
 
     def __init__(self) -> None:
         self.closed = asyncio.Event()
-        self.fits: Callable[[str], bool] = lambda _: True  # tier -> whether a trial begun now ends within the limits
+        self.fits: Callable[[str], Awaitable[bool]] = _always  # tier -> whether a trial begun now keeps the limits
+
+
+async def _always(tier: str) -> bool:
+    del tier
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +67,25 @@ class Inputs:
     text: Callable[[str], Awaitable[str]]  # commit -> editable file
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Wish:
+    """A trial that somebody wants."""
+
+    experiment: Experiment
+    tier: str
+    seed: int
+    bid: float  # expected gain per second of a slot
+    accelerator: str | None  # the one kind of slot it may run on
+    holdout: bool
+    limits: Callable[[str], Limits]  # accelerator -> when to cut it
+
+    @property
+    def name(self) -> str:
+        """The same for everybody who wants the same trial."""
+        parts = (self.experiment.id, self.experiment.candidate[:8], self.tier, str(self.seed), self.accelerator)
+        return "-".join(part for part in parts if part is not None)
+
+
 class Trials:
     """Runs trials for the lifecycle."""
 
@@ -66,7 +95,7 @@ class Trials:
         self._executor = executor
         self._inputs = inputs
         self.gate = gate
-        self._flights: dict[tuple[str, str, str, int], asyncio.Task[Trial]] = {}  # what is being run or waited for
+        self._flights: dict[str, asyncio.Task[Trial]] = {}  # what is being run or waited for, by name
         self._lasted: dict[str, deque[float]] = {}  # tier -> seconds its last trials took
 
     async def run(
@@ -76,6 +105,7 @@ class Trials:
         seed: int,
         *,
         bid: float = 0.0,
+        accelerator: str | None = None,
         holdout: bool = False,
         limits: Callable[[str], Limits] = lambda _: (),
         started: Callable[[], Awaitable[None]] | None = None,
@@ -83,39 +113,41 @@ class Trials:
         """Run the experiment's candidate once, or find the run it had; ``started`` is called once it has a slot,
         ``limits`` with its accelerator type: they say when to cut it.
 
-        Who asks for a trial that is under way shares it. The trial may have no value: see its outcome. Raises
-        Draining when it was not started and will not be.
+        ``accelerator`` names the one kind of slot it must run on; None: any that the tier may use. Who asks for a
+        trial that is under way shares it. The trial may have no value: see its outcome. Raises Draining when it was
+        not started and will not be.
         """
-        key = (experiment.id, experiment.candidate, tier, seed)
-        if key not in self._flights:
-            run = self._run(experiment, tier, seed, bid=bid, holdout=holdout, limits=limits, started=started)
-            self._flights[key] = asyncio.create_task(run, name="-".join(map(str, key)))
-            self._flights[key].add_done_callback(lambda flight: self._landed(key, flight))
-        return await self._flights[key]
+        wish = _Wish(
+            experiment=experiment,
+            tier=tier,
+            seed=seed,
+            bid=bid,
+            accelerator=accelerator if len(await self.kinds(tier)) > 1 else None,
+            holdout=holdout,
+            limits=limits,
+        )
+        if wish.name not in self._flights:
+            self._flights[wish.name] = asyncio.create_task(self._run(wish, started), name=wish.name)
+            self._flights[wish.name].add_done_callback(lambda flight: self._landed(wish.name, flight))
+        return await self._flights[wish.name]
 
-    def _landed(self, key: tuple[str, str, str, int], flight: asyncio.Task[Trial]) -> None:
-        del self._flights[key]
+    async def kinds(self, tier: str) -> tuple[str, ...]:
+        """The kinds of accelerator a tier may use, best first; those with no slot to be had now come last."""
+        return await self._leases.kinds(tier)
+
+    def _landed(self, name: str, flight: asyncio.Task[Trial]) -> None:
+        del self._flights[name]
         if not flight.cancelled():
             flight.exception()  # whoever waits gets it; if nobody does, it is no loss
 
-    async def _run(
-        self,
-        experiment: Experiment,
-        tier: str,
-        seed: int,
-        *,
-        bid: float,
-        holdout: bool,
-        limits: Callable[[str], Limits],
-        started: Callable[[], Awaitable[None]] | None,
-    ) -> Trial:
+    async def _run(self, wish: "_Wish", started: Callable[[], Awaitable[None]] | None) -> Trial:
         for attempt in range(ATTEMPTS):
-            name = f"{experiment.id}-{experiment.candidate[:8]}-{tier}-{seed}-{attempt}"
-            trial = self._known(experiment.id, name) or await self._start(experiment, name, tier, seed, bid)
+            name = f"{wish.name}-{attempt}"
+            trial = self._known(wish.experiment.id, name) or await self._start(wish, name)
             if started is not None:
                 await started()
             if trial.outcome is None:
-                trial = await self._finish(trial, holdout=holdout, limits=limits(trial.accelerator))
+                trial = await self._finish(trial, holdout=wish.holdout, limits=wish.limits(trial.accelerator))
             if trial.outcome not in (Outcome.PREEMPTED, Outcome.CONTENDED):
                 break
         return trial
@@ -137,19 +169,20 @@ class Trials:
         trials = self._journal.state.experiments[experiment].trials
         return next((trial for trial in trials if trial.id == name), None)
 
-    async def _start(self, experiment: Experiment, name: str, tier: str, seed: int, bid: float) -> Trial:
-        lease = await self._acquire(experiment, name, tier, bid)
-        if self.gate.closed.is_set() or not self.gate.fits(tier):
+    async def _start(self, wish: "_Wish", name: str) -> Trial:
+        experiment = wish.experiment
+        lease = await self._acquire(wish, name)
+        if self.gate.closed.is_set() or not await self.gate.fits(wish.tier):
             await self._leases.release(lease.token)
             raise Draining("the session ends before another trial could")
         trial = Trial(
             id=name,
             experiment=experiment.id,
             candidate=experiment.candidate,
-            tier=tier,
+            tier=wish.tier,
             slot=lease.slot.name,
             accelerator=lease.slot.accelerator,
-            seed=seed,
+            seed=wish.seed,
             token=lease.token,
             started_at=self._journal.clock.now(),
         )
@@ -160,11 +193,18 @@ class Trials:
         await self._journal.record(Kind.TRIAL_STARTED, name, data, experiment=experiment.id)
         return trial
 
-    async def _acquire(self, experiment: Experiment, name: str, tier: str, bid: float) -> Lease:
+    async def _acquire(self, wish: "_Wish", name: str) -> Lease:
         if self.gate.closed.is_set():
             raise Draining("the session takes up no new trials")
         grant = asyncio.ensure_future(
-            self._leases.acquire(name, session=self._journal.session, tier=tier, holder=experiment.author, bid=bid)
+            self._leases.acquire(
+                name,
+                session=self._journal.session,
+                tier=wish.tier,
+                holder=wish.experiment.author,
+                bid=wish.bid,
+                accelerator=wish.accelerator,
+            )
         )
         closed = asyncio.ensure_future(self.gate.closed.wait())
         try:
@@ -199,6 +239,7 @@ class Trials:
             await self._leases.validate(trial.token)
         except StaleToken as error:
             result = _refused(result, str(error))
+        result = self._undisturbed(trial, result)
         await self._journal.record(
             Kind.TRIAL_ENDED,
             trial.id,
@@ -223,7 +264,22 @@ class Trials:
         assert ended is not None
         if ended.completed and ended.ended_at is not None:
             self._lasted.setdefault(trial.tier, deque(maxlen=15)).append(ended.ended_at - ended.started_at)
+            if (speed := speed_of(ended)) is not None:
+                await self._leases.note_speed(ended.slot, speed)
         return ended
+
+    def _undisturbed(self, trial: Trial, result: TrialResult) -> TrialResult:
+        """The result, or CONTENDED without a score where the trial went much slower than it should have."""
+        if result.outcome is not Outcome.COMPLETED:
+            return result
+        told = self._journal.state.speeds.contention(
+            replace(trial, steps=result.steps, train_seconds=result.train_seconds)
+        )
+        return (
+            result
+            if told is None
+            else replace(result, outcome=Outcome.CONTENDED, metric=None, holdout=None, message=told)
+        )
 
 
 def _refused(result: TrialResult, why: str) -> TrialResult:

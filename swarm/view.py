@@ -148,6 +148,7 @@ class View:
             experiments=self.state.begun(),
             gpu_hours=status["gpu_hours"],
             dollars=status["dollars"],
+            tokens=status["tokens"],
         )
         return Budget(limits=self.limits, spent=spent).left
 

@@ -8,9 +8,9 @@ from typing import Protocol
 from notebook_store.notebook import Notebook
 from swarm.config import Settings
 from swarm.journal import Journal
+from swarm.lab import Lab
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.lease import Tier
-from swarm.lifecycle import Lab
 from swarm.observer import Observer
 from swarm.ports import CandidateStore, Clock, Executor, Slot
 from swarm.research.experiment import Experiment, Proposal, Review
@@ -46,6 +46,7 @@ class Parts:
     team: Callable[[Observer, Journal], Team]
     say: Callable[[str], None]  # one line of progress for a person
     tick_seconds: float = TICK_SECONDS  # of the loop's time, between two looks at wishes and limits
+    thinkers: int = 1  # how many calls for proposals may be under way at once
 
 
 def wired(parts: Parts) -> Session:
@@ -89,6 +90,7 @@ def wired(parts: Parts) -> Session:
         slots=parts.slots,
         say=parts.say,
         tick_seconds=parts.tick_seconds,
+        thinkers=parts.thinkers,
     )
     return Session(lab, crew)
 

@@ -51,6 +51,7 @@ class Scenario:
     slots: Sequence[Slot]
     world: World  # what becomes of each trial
     team: Callable[[Stage], Team]
+    thinkers: int = 1  # how many calls for proposals may be under way at once
     name: str = "simulation"  # of the session
 
 
@@ -110,6 +111,7 @@ def simulated(scenario: Scenario, folder: Path) -> Iterator[Simulation]:
                 team=team,
                 say=_unheard,
                 tick_seconds=TICK_SECONDS,
+                thinkers=scenario.thinkers,
             )
         )
         yield Simulation(session=session, clock=clock, executor=executor, leases=manager, notebook=notebook)

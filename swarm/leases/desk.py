@@ -35,7 +35,16 @@ class LeaseDesk:
         """Run a method of the manager off the loop, e.g. ``await desk.call(desk.manager.heartbeat, tokens)``."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: method(*args, **kwargs))
 
-    async def acquire(self, request_id: str, *, tier: str, session: str, holder: str, bid: float = 0.0) -> Lease:
+    async def acquire(
+        self,
+        request_id: str,
+        *,
+        tier: str,
+        session: str,
+        holder: str,
+        bid: float = 0.0,
+        accelerator: str | None = None,
+    ) -> Lease:
         """Wait for a lease. A request granted in an earlier run returns its lease at once.
 
         Cancelling the waiting task takes the request out of the queue. Raises what ``LeaseManager.request`` raises,
@@ -46,7 +55,15 @@ class LeaseDesk:
         waiter: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
         self._waiters[request_id] = waiter
         asked = asyncio.create_task(
-            self.call(self.manager.request, request_id, tier=tier, session=session, holder=holder, bid=bid)
+            self.call(
+                self.manager.request,
+                request_id,
+                tier=tier,
+                session=session,
+                holder=holder,
+                bid=bid,
+                accelerator=accelerator,
+            )
         )
         try:
             if known := await asyncio.shield(asked):
@@ -59,6 +76,14 @@ class LeaseDesk:
             raise
         finally:
             del self._waiters[request_id]
+
+    async def kinds(self, tier: str) -> tuple[str, ...]:
+        """The kinds of accelerator a tier may use, best first; those with no slot to be had now come last."""
+        return await self.call(self.manager.kinds, tier)
+
+    async def note_speed(self, slot: str, steps_per_second: float) -> None:
+        """Remember how fast a trial went on a slot."""
+        await self.call(self.manager.note_speed, slot, steps_per_second)
 
     async def validate(self, token: int) -> None:
         """Return when ``token`` owns its slot now. Raises StaleToken."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from swarm.errors import DiskFull, HomeTooNew, InputError, StaleToken, SwarmError
-from swarm.leases import order, schema
+from swarm.leases import order, picking, schema, usage
 from swarm.leases.lease import Lease, SlotState, SlotUse, State, Tier, Waiting, lease_of, slot_of
 from swarm.ports import Clock, Slot
 
@@ -22,12 +22,6 @@ _CHECKPOINT_PAGES = 8000  # 32 MB of journal between checkpoints: each costs mil
 
 _LEASES = "SELECT l.*, s.device, s.memory_mb, s.lead_seconds FROM slots s JOIN leases l ON l.token"
 _HOLDERS, _IN_LINE_ONES, _HELD = f"{_LEASES} = s.token", f"{_LEASES} = s.next", f"{_LEASES} IN (s.token, s.next)"
-_USE = """
-SELECT slot, accelerator, SUM(seconds) AS seconds, SUM(seconds * price_per_hour) / 3600 AS dollars FROM (
-    SELECT *, MAX(0.0, MIN(COALESCE(ended_at, :until), :until) - MAX(held_from, :since)) AS seconds
-    FROM leases WHERE held_from < :until
-) GROUP BY slot, accelerator ORDER BY slot
-"""
 
 
 class LeaseManager:
@@ -67,8 +61,9 @@ class LeaseManager:
     def register(self, slots: Iterable[Slot], tiers: Iterable[Tier]) -> None:
         """Make these the slots and tiers of the home; may be called again at any time.
 
-        A slot left out gets no new lease; one it has runs on. Raises InputError when two slots share a name or a
-        tier names an accelerator that no slot has.
+        A slot left out gets no new lease; one it has runs on. A tier that names no accelerator gets those that
+        ``picking`` chooses. Raises InputError when two slots share a name or a tier names an accelerator that no slot
+        has.
         """
         slots, tiers = tuple(slots), tuple(tiers)
         _check(slots, tiers)
@@ -81,10 +76,27 @@ class LeaseManager:
                 " price_per_hour = excluded.price_per_hour, lead_seconds = excluded.lead_seconds, offered = 1",
                 [(s.name, s.accelerator, s.device, s.memory_mb, s.price_per_hour, s.lead_seconds) for s in slots],
             )
-            db.executemany(
-                "INSERT INTO tiers VALUES (?, ?, ?, 1.0) ON CONFLICT (name) DO UPDATE SET"
-                " priority = excluded.priority, accelerators = excluded.accelerators",
-                [(t.name, t.priority, json.dumps(t.accelerators)) for t in tiers],
+            for tier in picking.resolve(db, tiers):
+                kinds = json.dumps(tier.accelerators)
+                db.execute(
+                    "INSERT INTO tiers VALUES (?, ?, ?, 1.0) ON CONFLICT (name) DO UPDATE SET"
+                    " priority = excluded.priority, accelerators = excluded.accelerators",
+                    (tier.name, tier.priority, kinds),
+                )
+                db.execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?)", (tier.name, tier.name, kinds))
+
+    def kinds(self, tier: str) -> tuple[str, ...]:
+        """The kinds of accelerator a tier may use, best first; those with no slot to be had now come last."""
+        with self._lock:
+            return picking.kinds(self._db, tier)
+
+    def note_speed(self, slot: str, steps_per_second: float) -> None:
+        """Remember how fast a trial went on a slot: a running mean that forgets."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE slots SET steps_per_second = COALESCE(steps_per_second + ? * (? - steps_per_second), ?)"
+                " WHERE name = ?",
+                (order.SMOOTHING, steps_per_second, steps_per_second, slot),
             )
 
     def set_unavailable(self, slot: str, why: str | None) -> None:
@@ -97,8 +109,19 @@ class LeaseManager:
 
     # ── the life of a request ───────────────────────────────────────────────────────────────────────────
 
-    def request(self, request_id: str, *, tier: str, session: str, holder: str, bid: float = 0.0) -> Lease | None:
+    def request(
+        self,
+        request_id: str,
+        *,
+        tier: str,
+        session: str,
+        holder: str,
+        bid: float = 0.0,
+        accelerator: str | None = None,
+    ) -> Lease | None:
         """Queue a request; None while it waits, its lease when it was granted earlier.
+
+        ``accelerator`` names the one kind of slot it needs; None: any that its tier may use.
 
         A queued or granted request is left as it is; one that has ended is queued anew. Raises InputError for an
         unknown tier or a bid that is no number, StaleToken when its earlier lease expired and waits to be reclaimed.
@@ -117,12 +140,13 @@ class LeaseManager:
                 return None
             if not db.execute("SELECT 1 FROM tiers WHERE name = ?", (tier,)).fetchone():
                 raise InputError(f"request {request_id} names tier '{tier}', which is not registered")
+            lane = order.lane_of(db, tier, accelerator)
             db.execute(
-                "INSERT OR REPLACE INTO requests (id, session, holder, tier, bid, requested_at, born, state)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued')",
-                (request_id, session, holder, tier, bid, self._clock.now(), order.last_token(db)),
+                "INSERT OR REPLACE INTO requests (id, session, holder, tier, lane, bid, requested_at, born, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued')",
+                (request_id, session, holder, tier, lane, bid, self._clock.now(), order.last_token(db)),
             )
-            order.join_line(db, tier=tier, session=session, holder=holder)
+            order.join_line(db, lane=lane, session=session, holder=holder)
         return None
 
     def withdraw(self, request_id: str) -> bool:
@@ -253,11 +277,13 @@ class LeaseManager:
         self, *, session: str | None = None, since: float = 0.0, until: float | None = None
     ) -> list[SlotUse]:
         """What leases took of each slot between two unix seconds (None: now), of one session or of all."""
-        until = self._clock.now() if until is None else until
-        query = _USE if session is None else _USE.replace("WHERE", "WHERE session = :session AND")
         with self._lock:
-            rows = self._db.execute(query, {"session": session, "since": since, "until": until}).fetchall()
-        return [SlotUse(**dict(row)) for row in rows]
+            return usage.between(self._db, session, since, self._clock.now() if until is None else until)
+
+    def used(self, session: str) -> list[SlotUse]:
+        """What a session's leases took of each slot so far; costs no more when the session is long."""
+        with self._lock:
+            return usage.so_far(self._db, session, self._clock.now())
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -298,7 +324,11 @@ class LeaseManager:
         due = None
         if slot["lead_seconds"] and (typical := order.typical_seconds(db, token)) is not None:
             due = now + typical - slot["lead_seconds"]
-        db.execute("UPDATE slots SET token = ?, next = NULL, next_due = ? WHERE name = ?", (token, due, slot["name"]))
+        db.execute(
+            "UPDATE slots SET token = ?, next = NULL, next_due = ?, last_priority = (SELECT priority FROM tiers JOIN"
+            " leases ON leases.tier = tiers.name WHERE token = ?) WHERE name = ?",
+            (token, due, token, slot["name"]),
+        )
 
     def _end(self, token: int, allowed: set[State], final: State) -> None:
         """Close a lease and free its slot, or hand it to the lease in line.
@@ -321,7 +351,10 @@ class LeaseManager:
                 self._hold(db, slot["next"], slot)
             else:
                 db.execute("UPDATE slots SET token = NULL WHERE name = ?", (slot["name"],))
-            order.settle(db, row, None if row["held_from"] is None else max(0.0, now - row["held_from"]))
+            seconds = None if row["held_from"] is None else max(0.0, now - row["held_from"])
+            if seconds is not None:
+                usage.add(db, row, seconds)
+            order.settle(db, row, seconds)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

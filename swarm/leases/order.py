@@ -3,18 +3,21 @@
 Fair share is start-time fair queueing (Goyal, Vin and Cheng, 1996): each holder is charged the seconds its leases
 take, the one charged least is served, and who comes back after a rest starts at the present, not with saved-up
 credit. A lease is charged its tier's typical seconds when it is granted and what it really took when it ends.
-Every ``AGED_TURN``-th grant goes to the oldest request that has let ``PATIENCE`` grants pass it by, so that no tier,
-holder or bid starves another. Age is counted in requests and grants: a clock that jumps changes no order.
+One grant in ``AGED_TURN`` goes to the oldest request that has let ``PATIENCE`` grants pass it by, so that no tier,
+holder or bid starves another; but a slot that has just served a lower tier goes to the higher one that waits, so that
+a validation never waits for more than one screening trial. Age is counted in requests and grants: a clock that jumps
+changes no order.
 
 All of it is index look-ups: a grant costs the logarithm of the queue, times the few tiers there are.
 """
 
 import json
 import sqlite3
+from dataclasses import dataclass, replace
 
 PATIENCE = 256  # grants a request lets pass before it counts as aged
 AGED_TURN = 8  # one grant in so many goes to the oldest aged request
-_SMOOTHING = 0.2  # weight of the newest lease in its tier's typical seconds
+SMOOTHING = 0.2  # weight of the newest lease in its tier's typical seconds
 
 
 def last_token(db: sqlite3.Connection) -> int:
@@ -28,28 +31,60 @@ def match(db: sqlite3.Connection, now: float) -> tuple[sqlite3.Row, sqlite3.Row]
 
     The slot is free, or is taken and was due before ``now`` (unix seconds) to have a lease in line.
     """
-    servable = {}
-    for tier in db.execute("SELECT name, priority, accelerators FROM tiers").fetchall():
+    servable = []
+    for lane in db.execute(
+        "SELECT lanes.name, priority, lanes.accelerators FROM lanes JOIN tiers ON tiers.name = lanes.tier"
+    ).fetchall():
         line = db.execute(
-            "SELECT * FROM lines WHERE tier = ? AND waiting > 0 ORDER BY charged LIMIT 1", (tier["name"],)
+            "SELECT * FROM lines WHERE lane = ? AND waiting > 0 ORDER BY charged LIMIT 1", (lane["name"],)
         ).fetchone()
-        accelerators = json.loads(tier["accelerators"])
+        accelerators = json.loads(lane["accelerators"])
         if line and (slot := _free_slot(db, accelerators) or _due_slot(db, accelerators, now)):
-            servable[tier["name"]] = (-tier["priority"], line["charged"], line, slot)
+            servable.append(_Choice(priority=lane["priority"], line=line, request=_first(db, line), slot=slot))
     if not servable:
         return None
-    if (last_token(db) + 1) % AGED_TURN == 0 and (aged := _aged(db, list(servable))):
-        return aged, servable[aged["tier"]][3]
-    _, _, line, slot = min(servable.values(), key=lambda choice: choice[:2])
-    request = db.execute(
-        "SELECT * FROM requests WHERE state = 'queued' AND tier = ? AND session = ? AND holder = ?"
+    best = min(servable, key=lambda choice: choice.rank)
+    aged = _aged(db, servable) if _aged_turn(db) else None
+    if aged and (aged.priority >= best.priority or (aged.slot["last_priority"] or 0) >= best.priority):
+        db.execute("UPDATE present SET aged_token = ?", (last_token(db) + 1,))
+        return aged.request, aged.slot
+    return best.request, best.slot
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """What one lane would get."""
+
+    priority: int
+    line: sqlite3.Row
+    request: sqlite3.Row
+    slot: sqlite3.Row
+
+    @property
+    def rank(self) -> tuple[float, ...]:
+        """The smallest is served: priority, what its holder was charged, bid, age."""
+        return (-self.priority, self.line["charged"], -self.request["bid"], self.request["seq"])
+
+
+def _first(db: sqlite3.Connection, line: sqlite3.Row) -> sqlite3.Row:
+    row: sqlite3.Row = db.execute(
+        "SELECT * FROM requests WHERE state = 'queued' AND lane = ? AND session = ? AND holder = ?"
         " ORDER BY bid DESC, seq LIMIT 1",
-        (line["tier"], line["session"], line["holder"]),
+        (line["lane"], line["session"], line["holder"]),
     ).fetchone()
-    return request, slot
+    return row
 
 
-def join_line(db: sqlite3.Connection, *, tier: str, session: str, holder: str) -> None:
+def lane_of(db: sqlite3.Connection, tier: str, accelerator: str | None) -> str:
+    """The lane of a tier's requests, made when it is missing: the tier's own, or that of one kind of accelerator."""
+    if accelerator is None:
+        return tier
+    lane = f"{tier}@{accelerator}"
+    db.execute("INSERT OR IGNORE INTO lanes VALUES (?, ?, ?)", (lane, tier, json.dumps([accelerator])))
+    return lane
+
+
+def join_line(db: sqlite3.Connection, *, lane: str, session: str, holder: str) -> None:
     """Count a new request. A holder that waited for nothing starts at the present, unless it is charged more."""
     charged, waiting = db.execute(
         "SELECT COALESCE(MAX(charged), 0.0), COALESCE(SUM(waiting), 0) FROM lines WHERE session = ? AND holder = ?",
@@ -60,16 +95,16 @@ def join_line(db: sqlite3.Connection, *, tier: str, session: str, holder: str) -
         db.execute("UPDATE lines SET charged = ? WHERE session = ? AND holder = ?", (charged, session, holder))
     db.execute(
         "INSERT INTO lines VALUES (?, ?, ?, 1, ?)"
-        " ON CONFLICT (session, holder, tier) DO UPDATE SET waiting = waiting + 1",
-        (tier, session, holder, charged),
+        " ON CONFLICT (session, holder, lane) DO UPDATE SET waiting = waiting + 1",
+        (lane, session, holder, charged),
     )
 
 
 def leave_line(db: sqlite3.Connection, request: sqlite3.Row) -> None:
     """Count a request that waits no more."""
     db.execute(
-        "UPDATE lines SET waiting = waiting - 1 WHERE session = ? AND holder = ? AND tier = ?",
-        (request["session"], request["holder"], request["tier"]),
+        "UPDATE lines SET waiting = waiting - 1 WHERE session = ? AND holder = ? AND lane = ?",
+        (request["session"], request["holder"], request["lane"]),
     )
 
 
@@ -78,8 +113,8 @@ def charge(db: sqlite3.Connection, request: sqlite3.Row) -> float:
     seconds = _typical(db, request["tier"])
     db.execute(
         "UPDATE present SET charged = MAX(charged, (SELECT charged FROM lines WHERE session = ? AND holder = ?"
-        " AND tier = ?))",
-        (request["session"], request["holder"], request["tier"]),
+        " AND lane = ?))",
+        (request["session"], request["holder"], request["lane"]),
     )
     _add(db, request, seconds)
     return seconds
@@ -92,7 +127,7 @@ def settle(db: sqlite3.Connection, lease: sqlite3.Row, seconds: float | None) ->
         return
     db.execute(
         "UPDATE tiers SET typical_seconds = typical_seconds + ? * (? - typical_seconds) WHERE name = ?",
-        (_SMOOTHING, seconds, lease["tier"]),
+        (SMOOTHING, seconds, lease["tier"]),
     )
 
 
@@ -139,16 +174,23 @@ def _due_slot(db: sqlite3.Connection, accelerators: list[str], now: float) -> sq
     return row
 
 
-def _aged(db: sqlite3.Connection, tiers: list[str]) -> sqlite3.Row | None:
-    """The oldest request of these tiers, when it has let PATIENCE grants pass."""
+def _aged_turn(db: sqlite3.Connection) -> bool:
+    """Whether the next grant may be an aged request's."""
+    aged: int = db.execute("SELECT aged_token FROM present").fetchone()[0]
+    return last_token(db) + 1 - aged >= AGED_TURN
+
+
+def _aged(db: sqlite3.Connection, servable: "list[_Choice]") -> "_Choice | None":
+    """The oldest request of these lanes, when it has let PATIENCE grants pass."""
     oldest = [
-        row
-        for tier in tiers
+        replace(choice, request=row)
+        for choice in servable
         if (
             row := db.execute(
-                "SELECT * FROM requests WHERE state = 'queued' AND tier = ? ORDER BY seq LIMIT 1", (tier,)
+                "SELECT * FROM requests WHERE state = 'queued' AND lane = ? ORDER BY seq LIMIT 1",
+                (choice.line["lane"],),
             ).fetchone()
         )
     ]
-    aged = min(oldest, key=lambda row: int(row["seq"]))
-    return aged if last_token(db) - aged["born"] >= PATIENCE else None
+    aged = min(oldest, key=lambda choice: int(choice.request["seq"]))
+    return aged if last_token(db) - aged.request["born"] >= PATIENCE else None

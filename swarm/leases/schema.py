@@ -51,7 +51,31 @@ CREATE INDEX slots_due ON slots (accelerator, next_due) WHERE offered = 1 AND to
     AND next_due IS NOT NULL;
 """
 
-UPGRADES = (_TABLES + _ORDER, _IN_LINE)  # from each version to the next
+# A request that needs one kind of accelerator queues in a lane of its own; a line is a holder's requests in one lane.
+# What a session used is kept summed up; slots know how fast they are and for what they were last leased.
+_LANES = """
+CREATE TABLE lanes (name TEXT PRIMARY KEY, tier TEXT NOT NULL, accelerators TEXT NOT NULL) STRICT;
+INSERT INTO lanes SELECT name, name, accelerators FROM tiers;
+ALTER TABLE requests ADD COLUMN lane TEXT NOT NULL DEFAULT '';
+UPDATE requests SET lane = tier;
+DROP INDEX requests_line;
+DROP INDEX requests_age;
+CREATE INDEX requests_line ON requests (lane, session, holder, bid DESC, seq) WHERE state = 'queued';
+CREATE INDEX requests_age ON requests (lane, seq) WHERE state = 'queued';
+ALTER TABLE lines RENAME COLUMN tier TO lane;
+ALTER TABLE present ADD COLUMN aged_token INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE slots ADD COLUMN last_priority INTEGER;
+ALTER TABLE slots ADD COLUMN steps_per_second REAL;
+CREATE TABLE used (
+    session TEXT NOT NULL, slot TEXT NOT NULL, accelerator TEXT NOT NULL, seconds REAL NOT NULL,
+    dollars REAL NOT NULL, PRIMARY KEY (session, slot, accelerator)
+) STRICT, WITHOUT ROWID;
+INSERT INTO used SELECT session, slot, accelerator, SUM(MAX(0.0, ended_at - held_from)),
+    SUM(MAX(0.0, ended_at - held_from) * price_per_hour) / 3600 FROM leases
+    WHERE ended_at IS NOT NULL AND held_from IS NOT NULL GROUP BY session, slot, accelerator;
+"""
+
+UPGRADES = (_TABLES + _ORDER, _IN_LINE, _LANES)  # from each version to the next
 
 
 def statements(*, since: int) -> Iterator[str]:

@@ -6,14 +6,14 @@ candidate's own word. A false one can only spare a trial the cut, and then the j
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 CURVE_POINTS = 10  # a curve has the mean loss of each tenth of the budget
 POINTS = (4, 6, 8)  # tenths that are over when a trial is looked at
 ENOUGH = 8  # candidates with a whole curve before any trial is cut
 
 
-def limits(curves: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
+def limits(curves: Iterable[Sequence[float]]) -> tuple[tuple[float, float], ...]:
     """(share of the budget, highest loss in the tenth before it), from one whole curve of each earlier candidate."""
     whole = [curve for curve in curves if len(curve) == CURVE_POINTS]
     if len(whole) < ENOUGH:

@@ -1,12 +1,17 @@
 """What the ledger's events add up to: the state of one session. Pure; costs grow with events, not history."""
 
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from swarm.research.bids import TrackRecord
 from swarm.research.experiment import Experiment, Move, Status, Trial
 from swarm.research.ledger import Event, Kind
 from swarm.research.promotion import Noise, NoiseFloor
+from swarm.research.speeds import Speeds
+
+CURVES = 200  # recent loss curves that tell whether a trial is hopeless
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +83,14 @@ class SessionState:
         self.ended: str | None = None  # why the session is over
         self.seq = 0  # of the last event applied
         self.live_trials: dict[str, Trial] = {}  # started and not ended, by id
+        self.touched: list[str] = []  # experiments in the order they changed, each as often as it did
+        self.speeds = Speeds()
+        self.curves: dict[str, deque[Sequence[float]]] = {}  # accelerator -> loss curves of recent screening trials
+        self.records: dict[str, TrackRecord] = defaultdict(TrackRecord)  # author -> what it promised and what came
+        self.unread_waves: dict[str, None] = {}  # names of waves not yet analysed, in order
+        self.unreflected_waves: dict[str, None] = {}  # names of analysed waves that nobody has yet reflected on
         self._by_status: dict[Status, dict[str, None]] = {status: {} for status in Status}
+        self._by_candidate: dict[str, str] = {}  # commit -> experiment
         self._floors: dict[tuple[str, str], NoiseFloor] = {}  # (tier, accelerator) -> floor
 
     @classmethod
@@ -98,6 +110,8 @@ class SessionState:
         if known is not None and known.status is not experiment.status:
             del self._by_status[known.status][experiment.id]
         self.experiments[experiment.id] = experiment
+        self._by_candidate[experiment.candidate] = experiment.id
+        self.touched.append(experiment.id)
         self._by_status[experiment.status].setdefault(experiment.id)
 
     # ---- what follows from it -------------------------------------------------------------------------
@@ -110,6 +124,11 @@ class SessionState:
     def incumbent(self) -> Experiment:
         """The best candidate whose gain is confirmed; the baseline before any is."""
         return self.experiments[self.incumbents[-1]]
+
+    def of_candidate(self, commit: str) -> Experiment | None:
+        """The experiment whose candidate is, or was, this commit."""
+        name = self._by_candidate.get(commit)
+        return None if name is None else self.experiments[name]
 
     def of_status(self, *statuses: Status) -> list[Experiment]:
         """Experiments of these statuses; within one status, in the order they reached it."""
@@ -202,6 +221,9 @@ def _moved(state: SessionState, event: Event) -> None:
         state.drought = 0
     elif move in (Move.PRUNE, Move.CRASH):
         state.drought += 1
+    shown = (data["verdict"] or {}).get("gain")
+    if shown is not None:
+        state.records[experiment.author].add(experiment.id, experiment.expected_gain, shown)
     if move in (Move.CONFIRM, Move.REFUTE):
         state.validations += 1
     if move is Move.CONFIRM:
@@ -220,6 +242,9 @@ def _trial_ended(state: SessionState, event: Event) -> None:
     experiment = state.experiments[event.experiment or ""]
     trial = replace(state.live_trials.pop(event.key), ended_at=event.at, **_data(event))
     state._put(experiment.with_trial(trial))
+    state.speeds.add(trial)
+    if trial.tier == "screen" and trial.completed and trial.curve:
+        state.curves.setdefault(trial.accelerator, deque(maxlen=CURVES)).append(trial.curve)
     if trial.value is not None:
         floor = state._floors.setdefault((trial.tier, trial.accelerator), NoiseFloor())
         floor.add(trial.candidate, trial.value)
@@ -228,14 +253,18 @@ def _trial_ended(state: SessionState, event: Event) -> None:
 def _wave_opened(state: SessionState, event: Event) -> None:
     data = _data(event)
     state.waves[event.key] = Wave(name=event.key, design=data["design"], parent=data["parent"])
+    state.unread_waves[event.key] = None
 
 
 def _wave_analysed(state: SessionState, event: Event) -> None:
     state.waves[event.key] = replace(state.waves[event.key], entry=_data(event)["entry"])
+    state.unread_waves.pop(event.key, None)
+    state.unreflected_waves[event.key] = None
 
 
 def _wave_reflected(state: SessionState, event: Event) -> None:
     state.waves[event.key] = replace(state.waves[event.key], reflected=True)
+    state.unreflected_waves.pop(event.key, None)
 
 
 def _told(state: SessionState, event: Event) -> None:

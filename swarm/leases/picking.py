@@ -1,0 +1,64 @@
+"""Which kind of accelerator serves which tier, where swarm.toml leaves it open. Pure."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from swarm.leases.lease import Tier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accelerators:
+    """All slots of one kind."""
+
+    name: str  # "H100"
+    slots: int
+    price_per_hour: float  # dollars, the mean over its slots
+    steps_per_second: float | None  # measured, the mean over its slots; None: not known yet
+
+
+def picked(tiers: Sequence[Tier], kinds: Sequence[Accelerators]) -> list[Tier]:
+    """The tiers, those that name no accelerator with the kinds they get, best first.
+
+    A tier of the highest priority gets one kind alone, because its scores are compared in pairs: the fastest
+    (by measured steps/s; before that is known the dearest, and at equal prices the scarcest). The other open tiers
+    get all kinds: the cheapest a step first, then the most plentiful, and that one last.
+    """
+    if not kinds:
+        return list(tiers)
+    measured = all(kind.steps_per_second for kind in kinds)
+
+    def speed(kind: Accelerators) -> float:
+        return kind.steps_per_second or 1.0 if measured else 1.0
+
+    best = max(kinds, key=lambda kind: (speed(kind), kind.price_per_hour, -kind.slots, kind.name))
+    plain = sorted(kinds, key=lambda kind: (kind is best, kind.price_per_hour / speed(kind), -kind.slots, kind.name))
+    top = max(tier.priority for tier in tiers)
+    several = any(tier.priority < top for tier in tiers)
+    return [
+        tier
+        if tier.accelerators
+        else replace(
+            tier,
+            accelerators=(best.name,) if several and tier.priority == top else tuple(kind.name for kind in plain),
+        )
+        for tier in tiers
+    ]
+
+
+def resolve(db: sqlite3.Connection, tiers: Sequence[Tier]) -> list[Tier]:
+    """``picked`` for the slots that are offered now, by what was measured on them."""
+    rows = db.execute(
+        "SELECT accelerator AS name, COUNT(*) AS slots, AVG(price_per_hour) AS price_per_hour,"
+        " AVG(steps_per_second) AS steps_per_second FROM slots WHERE offered = 1 GROUP BY accelerator ORDER BY name"
+    ).fetchall()
+    return picked(tiers, [Accelerators(**dict(row)) for row in rows])
+
+
+def kinds(db: sqlite3.Connection, tier: str) -> tuple[str, ...]:
+    """What a registered tier may use, best first; kinds of which no slot is offered now come last."""
+    row = db.execute("SELECT accelerators FROM tiers WHERE name = ?", (tier,)).fetchone()
+    named: list[str] = json.loads(row["accelerators"])
+    offered = {row[0] for row in db.execute("SELECT DISTINCT accelerator FROM slots WHERE offered = 1")}
+    return tuple(sorted(named, key=lambda kind: kind not in offered))

@@ -1,0 +1,83 @@
+"""The runs that candidates are compared with: noise floors, fresh runs of the incumbent, the closing examination."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+from swarm.errors import SwarmError
+from swarm.lab import Lab
+from swarm.research.experiment import Experiment, Trial
+from swarm.research.state import seeds
+
+REFERENCE_BID = 1e9  # what everything else is compared with goes first
+
+
+class Yardstick:
+    """Sees to it that there is something to compare with, on every kind of slot where it is needed."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._state = lab.journal.state
+
+    async def measure_noise(self) -> None:
+        """Replicate the baseline on every kind of slot that screens, then on the one that validates: the noise floors.
+
+        Raises SwarmError when the baseline does not run.
+        """
+        baseline = self._state.baseline
+        replicates = self._lab.settings.promotion.replicates
+        plan = [("screen", kind) for kind in await self._lab.trials.kinds("screen")]
+        plan += [("validate", kind) for kind in (await self._lab.trials.kinds("validate"))[:1]]
+        chosen = {
+            "screen": self._lab.observer.reference_seeds(baseline),
+            "validate": seeds(self._lab.settings.seed, "validate", replicates),
+        }
+        trials: list[Trial] = []
+        for step in ("screen", "validate"):  # first what the first wave is compared with
+            runs = [self._references(baseline, tier, chosen[tier], kind) for tier, kind in plan if tier == step]
+            trials += await asyncio.gather(*(run for some in runs for run in some))
+        failed = [trial for trial in trials if not trial.completed]
+        if failed:
+            raise SwarmError(
+                f"the task's own {self._lab.task.editable} ended {failed[0].outcome} on tier '{failed[0].tier}': "
+                f"{failed[0].message or 'no message'}; a baseline that does not run cannot be improved"
+            )
+        await self._lab.scribe.result(self._state.baseline)
+
+    async def ensure_reference(self, accelerator: str) -> None:
+        """Have the incumbent's own fresh screening runs on a kind of slot: every candidate there is compared with
+        them.
+        """
+        while True:
+            incumbent = self._state.incumbent
+            wanted = self._lab.observer.reference_seeds(incumbent)
+            if len(self._lab.observer.fresh_scores(incumbent, accelerator)) < len(wanted):
+                await asyncio.gather(*self._references(incumbent, "screen", wanted, accelerator))
+            if incumbent.id == self._state.incumbent.id:
+                return
+
+    async def validation_kind(self, experiment: Experiment) -> str:
+        """The one kind of slot that an experiment is validated on: where it has begun, else the tier's best."""
+        earlier = experiment.completed("validate")
+        return earlier[0].accelerator if earlier else (await self._lab.trials.kinds("validate"))[0]
+
+    async def examine(self, pairs: int) -> None:
+        """Run incumbent and baseline once more, on fresh seeds and the hidden shard: nothing was chosen by these."""
+        chosen = seeds(self._lab.settings.seed, "closing", pairs)
+        incumbent = self._state.incumbent
+        kind = await self.validation_kind(incumbent)
+        trials = await asyncio.gather(
+            *(
+                self._lab.trials.run(experiment, "validate", seed, bid=REFERENCE_BID, accelerator=kind, holdout=True)
+                for seed in chosen
+                for experiment in (incumbent, self._state.baseline)
+            )
+        )
+        await self._lab.scribe.examination(incumbent, list(zip(trials[::2], trials[1::2], strict=True)))
+
+    def _references(
+        self, experiment: Experiment, tier: str, chosen: Sequence[int], accelerator: str
+    ) -> list[Awaitable[Trial]]:
+        """Runs that others are compared with, on one kind of slot: they go first."""
+        return [
+            self._lab.trials.run(experiment, tier, seed, bid=REFERENCE_BID, accelerator=accelerator) for seed in chosen
+        ]
