@@ -193,16 +193,16 @@ class Session:
         if name in self._busy:
             work.close()
             return
-        self._busy[name] = self._group.create_task(self._quietly(work), name=name)
-        self._busy[name].add_done_callback(lambda _: self._busy.pop(name, None))
+        self._busy[name] = self._group.create_task(self._quietly(name, work), name=name)
         self._busy[name].add_done_callback(lambda _: work.close())  # cancelled before its first step, it never began
 
-    async def _quietly(self, work: Awaitable[None]) -> None:
+    async def _quietly(self, name: str, work: Awaitable[None]) -> None:
         try:
             await work
         except Draining:
             return
         finally:
+            del self._busy[name]  # before anybody is woken: it is not being done any more
             await self._journal.wake()
 
     async def _recover(self) -> None:

@@ -15,6 +15,7 @@ from swarm.cli import (
     papers,
     people,
     sessions,
+    simulate,
     tasks,
     web,
 )
@@ -77,6 +78,7 @@ app.add_typer(notebook.app, name="notebook")
 app.add_typer(papers.app, name="papers")
 app.add_typer(tasks.app, name="task")
 app.command()(benching.bench)
+app.command()(simulate.simulate)
 app.command()(machine.doctor)
 
 

@@ -15,7 +15,7 @@ costs nothing until the first one ends and makes it the slot's holder.
 """
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from swarm.ports import Slot
@@ -87,6 +87,21 @@ class SlotUse:
     accelerator: str
     seconds: float  # under lease, not counting the time in line
     dollars: float  # at the slot's price when each lease was granted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A lease as it held its slot."""
+
+    slot: str
+    accelerator: str
+    tier: str
+    start: float  # unix seconds
+    end: float  # unix seconds
+
+    def since(self, begun: float) -> "Span":
+        """The same, counted from ``begun``."""
+        return replace(self, start=self.start - begun, end=self.end - begun)
 
 
 def slot_of(row: sqlite3.Row, name: str) -> Slot:

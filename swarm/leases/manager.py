@@ -7,13 +7,13 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from swarm.errors import DiskFull, HomeTooNew, InputError, StaleToken, SwarmError
 from swarm.leases import order, picking, schema, usage
-from swarm.leases.lease import Lease, SlotState, SlotUse, State, Tier, Waiting, lease_of, slot_of
+from swarm.leases.lease import Lease, SlotState, SlotUse, Span, State, Tier, Waiting, lease_of, slot_of
 from swarm.ports import Clock, Slot
 
 LEASE_SECONDS = 120.0  # a lease lives this long after its last heartbeat
@@ -66,7 +66,7 @@ class LeaseManager:
         has.
         """
         slots, tiers = tuple(slots), tuple(tiers)
-        _check(slots, tiers)
+        picking.check(slots, tiers)
         with self._transaction() as db:
             db.execute("UPDATE slots SET offered = 0, unavailable = NULL")
             db.executemany(
@@ -285,6 +285,16 @@ class LeaseManager:
         with self._lock:
             return usage.so_far(self._db, session, self._clock.now())
 
+    def spans(self, session: str) -> list[Span]:
+        """A session's leases that have ended, oldest first."""
+        with self._lock:
+            return usage.spans(self._db, session)
+
+    def waits(self, session: str) -> list[tuple[str, float]]:
+        """(tier, seconds from request to grant) of a session's leases, oldest first."""
+        with self._lock:
+            return usage.waits(self._db, session)
+
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _make_lease(self, db: sqlite3.Connection, request: sqlite3.Row, slot: sqlite3.Row) -> Lease:
@@ -368,22 +378,6 @@ class LeaseManager:
             finally:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-
-
-def _check(slots: Sequence[Slot], tiers: Sequence[Tier]) -> None:
-    names = [slot.name for slot in slots]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"two slots are named '{name}'; give each a name of its own")
-    kinds = {slot.accelerator for slot in slots}
-    for tier in tiers:
-        if not slots:
-            raise InputError(f"tier '{tier.name}' has no slot to run on; see `swarm leases`")
-        for accelerator in tier.accelerators:
-            if accelerator not in kinds:
-                raise InputError(
-                    f"tier '{tier.name}' names accelerator {accelerator}, but no slot has one; see `swarm leases`"
-                )
 
 
 def _stale(token: int, row: sqlite3.Row | None) -> StaleToken:

@@ -5,7 +5,9 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from swarm.errors import InputError
 from swarm.leases.lease import Tier
+from swarm.ports import Slot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +64,20 @@ def kinds(db: sqlite3.Connection, tier: str) -> tuple[str, ...]:
     named: list[str] = json.loads(row["accelerators"])
     offered = {row[0] for row in db.execute("SELECT DISTINCT accelerator FROM slots WHERE offered = 1")}
     return tuple(sorted(named, key=lambda kind: kind not in offered))
+
+
+def check(slots: Sequence[Slot], tiers: Sequence[Tier]) -> None:
+    """Raise InputError when two slots share a name or a tier has no slot to run on."""
+    names = [slot.name for slot in slots]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two slots are named '{name}'; give each a name of its own")
+    kinds = {slot.accelerator for slot in slots}
+    for tier in tiers:
+        if not slots:
+            raise InputError(f"tier '{tier.name}' has no slot to run on; see `swarm leases`")
+        for accelerator in tier.accelerators:
+            if accelerator not in kinds:
+                raise InputError(
+                    f"tier '{tier.name}' names accelerator {accelerator}, but no slot has one; see `swarm leases`"
+                )

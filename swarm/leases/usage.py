@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from swarm.leases.lease import SlotUse
+from swarm.leases.lease import SlotUse, Span
 
 _BETWEEN = """
 SELECT slot, accelerator, SUM(seconds) AS seconds, SUM(seconds * price_per_hour) / 3600 AS dollars FROM (
@@ -29,6 +29,26 @@ def between(db: sqlite3.Connection, session: str | None, since: float, until: fl
 def so_far(db: sqlite3.Connection, session: str, now: float) -> list[SlotUse]:
     """What a session's leases took until now; costs no more when the session is long."""
     return _read(db, _SO_FAR, {"session": session, "now": now})
+
+
+def spans(db: sqlite3.Connection, session: str) -> list[Span]:
+    """The leases of a session that have ended, oldest first."""
+    rows = db.execute(
+        "SELECT slot, accelerator, tier, held_from AS start, ended_at AS end FROM leases"
+        " WHERE session = ? AND ended_at IS NOT NULL AND held_from IS NOT NULL ORDER BY token",
+        (session,),
+    ).fetchall()
+    return [Span(**dict(row)) for row in rows]
+
+
+def waits(db: sqlite3.Connection, session: str) -> list[tuple[str, float]]:
+    """(tier, seconds from request to grant) of all leases of a session whose request has not been made anew."""
+    rows = db.execute(
+        "SELECT l.tier, MAX(0.0, l.granted_at - r.requested_at) FROM leases l JOIN requests r ON r.token = l.token"
+        " WHERE l.session = ? ORDER BY l.token",
+        (session,),
+    ).fetchall()
+    return [(str(tier), float(seconds)) for tier, seconds in rows]
 
 
 def add(db: sqlite3.Connection, lease: sqlite3.Row, seconds: float) -> None:
