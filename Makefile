@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test lint bench-trainer bench-noise bench-hopper bench-notebook bench-web clean
+.PHONY: help setup start test lint bench-trainer bench-evidence bench-noise bench-hopper bench-notebook bench-web clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ bench-trainer: setup ## what a trial costs beside its training, warm and cold
 
 bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half an hour, can be resumed
 	$(BIN)/python -m tests.bench.bench_noise
+
+bench-evidence: setup ## how often a session confirms a null, how many gains it finds, and at what cost
+	$(BIN)/python -m tests.bench.bench_evidence
 
 bench-notebook: setup ## how well papers are found, and how fast they are added; the notebook at 100,000 entries; PAPERS=a folder with papers.* and queries.jsonl
 	$(BIN)/python -m tests.bench.bench_papers $(PAPERS)

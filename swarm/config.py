@@ -71,9 +71,9 @@ class PromotionSettings(_Section):
 
     alpha: float = Field(default=0.05, gt=0, lt=0.5)  # false discovery rate of CONFIRMED over a session
     replicates: int = Field(default=4, ge=2)  # baseline runs a tier, from which the noise floor is measured
-    min_pairs: int = Field(default=2, ge=2)  # validation seeds run before the first look
+    min_pairs: int = Field(default=4, ge=2)  # validation seeds run before the first look
     cut_hopeless: bool = True  # stop a screening trial early whose training loss is hopeless; never a validation
-    max_pairs: int = Field(default=5, ge=2)  # validation seeds after which an undecided candidate is refuted
+    max_pairs: int = Field(default=64, ge=2)  # validation seeds after which an undecided candidate is refuted
 
 
 class WaveSettings(_Section):

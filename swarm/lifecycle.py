@@ -161,7 +161,8 @@ class Lifecycle:
 
     async def validate(self, name: str) -> None:
         """Run a promoted candidate beside the incumbent on the validation tier, pair by pair, until it is decided."""
-        pairs = self._lab.settings.promotion.min_pairs
+        steps = self._lab.observer.looks(self._lab.trials.planned_seconds("validate"))
+        pairs = steps[0]
         while (experiment := self._state.experiments[name]).status in (Status.PROMOTED, Status.VALIDATING):
             incumbent = self._state.incumbent
             ran = await self._run_pairs(experiment, incumbent, pairs)
@@ -172,7 +173,7 @@ class Lifecycle:
                 return
             async with self._deciding:
                 if incumbent.id == self._state.incumbent.id and not await self._decide_validation(experiment, ran):
-                    pairs += 1
+                    pairs = next(step for step in steps if step > pairs)
 
     async def _run_pairs(self, experiment: Experiment, incumbent: Experiment, count: int) -> list[tuple[Trial, Trial]]:
         """(candidate, incumbent) trials on the first ``count`` validation seeds; known ones are not run again."""
@@ -205,7 +206,9 @@ class Lifecycle:
         gain = promotion.paired_gain(values, noise, minimize=self._lab.observer.minimize)
         test = self._state.validations + 1
         alpha = promotion.allowance(test, self._state.confirmed_tests, settings.alpha)
-        said = promotion.validate(gain, alpha=alpha, min_pairs=settings.min_pairs, max_pairs=settings.max_pairs)
+        said = promotion.validate(
+            gain, alpha=alpha, steps=self._lab.observer.looks(self._lab.trials.planned_seconds("validate"))
+        )
         if said is Validation.UNDECIDED:
             return False
         low, high = gain.interval()

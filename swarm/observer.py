@@ -17,7 +17,8 @@ from swarm.research.promotion import Gain
 from swarm.research.state import seeds
 from trainer.contract import Direction, Task
 
-INCUMBENT_REFERENCES = 2  # fresh screening runs of an incumbent; the baseline has its replicates
+_PATIENCE = 0.25  # of a session on one slot, that one validation may take
+INCUMBENT_REFERENCES = 4  # fresh screening runs of an incumbent; the baseline has its replicates
 
 
 class Observer:
@@ -70,6 +71,16 @@ class Observer:
         if not self._settings.promotion.cut_hopeless or (wave is not None and wave.design != "search"):
             return ()
         return cutting.limits(self._state.curves.get(accelerator, ()))
+
+    def looks(self, seconds: float) -> list[int]:
+        """After how many pairs a validation is looked at, where one of its trials should take ``seconds``: the same
+        throughout a session, and no candidate keeps a slot for more than a quarter of it.
+        """
+        settings, hours = self._settings.promotion, self._settings.limits.hours
+        most = settings.max_pairs
+        if hours is not None and seconds > 0:
+            most = min(most, int(_PATIENCE * hours * 3600 / seconds))
+        return promotion.looks(settings.min_pairs, max(most, settings.min_pairs))
 
     def screening_noise(self) -> float | None:
         """Noise floor of the screening tier (sd, metric units) on the accelerator type first used there."""

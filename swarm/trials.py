@@ -162,6 +162,10 @@ class Trials:
         """How long a trial of a tier takes under its lease: the median of the last ones, else from its budget."""
         if lasted := self._lasted.get(tier):
             return statistics.median(lasted)
+        return self.planned_seconds(tier)
+
+    def planned_seconds(self, tier: str) -> float:
+        """How long a trial of a tier should take, by its budget alone; 0 for a budget in steps, which does not tell."""
         budget = self._inputs.budgets[tier]
         return 0.0 if budget.kind is BudgetKind.STEPS else budget.amount * 1.2 + 5
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+_LAG = 0.4  # standard errors a look: what lags behind that is given up
+
 
 class Screening(StrEnum):
     """What screening says of a candidate."""
@@ -103,7 +105,7 @@ def paired_gain(pairs: Sequence[tuple[float, float]], noise: Noise, *, minimize:
     return Gain(mean=mean, se=noise.sd * math.sqrt(2 / len(pairs)), df=noise.df, n=len(pairs))
 
 
-def screen(gain: Gain, *, looks: int, max_looks: int = 2, z_promote: float = 1.5) -> Screening:
+def screen(gain: Gain, *, looks: int, max_looks: int = 3, z_promote: float = 1.5) -> Screening:
     """Decide after ``looks`` screening runs of a candidate.
 
     A clear gain (``z_promote`` standard errors) goes on to validation, which is where errors are controlled;
@@ -116,18 +118,26 @@ def screen(gain: Gain, *, looks: int, max_looks: int = 2, z_promote: float = 1.5
     return Screening.PRUNED
 
 
-def validate(gain: Gain, *, alpha: float, min_pairs: int, max_pairs: int) -> Validation:
-    """Decide after ``gain.n`` validation pairs, sequentially.
+def looks(min_pairs: int, max_pairs: int) -> list[int]:
+    """After how many pairs a validation is looked at: ``min_pairs``, then doubled, and ``max_pairs`` last."""
+    found = [min_pairs]
+    while found[-1] * 2 <= max_pairs:
+        found.append(found[-1] * 2)
+    return found if found[-1] >= max_pairs else [*found, max_pairs]
 
-    ``alpha`` is this candidate's whole allowance; each look may spend an equal share of it (Bonferroni over
-    the looks), so stopping early costs nothing in error rate. A gain whose upper bound is below zero stops.
+
+def validate(gain: Gain, *, alpha: float, steps: Sequence[int]) -> Validation:
+    """Decide at the look after ``gain.n`` validation pairs; ``steps`` are the looks there can be.
+
+    ``alpha`` is this candidate's whole allowance; each look may spend an equal share of it (Bonferroni over the
+    looks), so stopping early costs nothing in error rate. What lags behind what a real gain would show by then
+    (nothing below 0 at the first look, 0.4 standard errors more at each later one) stops too, which can only lower
+    the error rate.
     """
-    share = alpha / (max_pairs - min_pairs + 1)
-    if gain.lower(share) > 0:
+    if gain.lower(alpha / len(steps)) > 0:
         return Validation.CONFIRMED
-    if gain.n >= max_pairs or gain.interval(0.9)[1] < 0:
-        return Validation.REFUTED
-    return Validation.UNDECIDED
+    behind = gain.mean < _LAG * sum(step < gain.n for step in steps) * gain.se
+    return Validation.REFUTED if behind or gain.n >= steps[-1] else Validation.UNDECIDED
 
 
 def allowance(test: int, confirmed: Sequence[int], alpha: float) -> float:

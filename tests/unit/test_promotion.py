@@ -3,11 +3,13 @@
 import math
 import random
 import statistics
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swarm.config import PromotionSettings
 from swarm.research.promotion import (
     Gain,
     Noise,
@@ -16,11 +18,14 @@ from swarm.research.promotion import (
     Validation,
     allowance,
     gain_over,
+    looks,
     paired_gain,
     screen,
     validate,
 )
+from tests.evidence_lab import Story, played
 
+STEPS = looks(2, 8)
 scores = st.floats(min_value=0.5, max_value=5, allow_nan=False)
 
 
@@ -62,7 +67,8 @@ def test_more_pairs_narrow_the_interval() -> None:
     [
         (1.0, 1, Screening.PROMOTED),
         (0.1, 1, Screening.RETEST),
-        (0.1, 2, Screening.PRUNED),
+        (0.1, 2, Screening.RETEST),
+        (0.1, 3, Screening.PRUNED),
         (0.0, 1, Screening.PRUNED),
         (-1.0, 1, Screening.PRUNED),
     ],
@@ -73,7 +79,7 @@ def test_screening_promotes_the_clear_and_retests_the_grey(mean: float, looks: i
 
 def test_validation_confirms_refutes_or_asks_for_more() -> None:
     def said(mean: float, n: int) -> Validation:
-        return validate(Gain(mean=mean, se=0.1, df=20, n=n), alpha=0.05, min_pairs=2, max_pairs=5)
+        return validate(Gain(mean=mean, se=0.1, df=20, n=n), alpha=0.05, steps=looks(2, 5))
 
     assert said(1.0, 2) is Validation.CONFIRMED
     assert said(0.1, 2) is Validation.UNDECIDED
@@ -96,7 +102,7 @@ def test_sessions_of_nulls_confirm_at_most_the_stated_share(noise_sd: float) -> 
     wrong = 0
     for _ in range(500):
         floor = NoiseFloor()
-        reference = [draw.gauss(2.5, noise_sd) for _ in range(5)]
+        reference = [draw.gauss(2.5, noise_sd) for _ in range(STEPS[-1])]
         for value in reference:
             floor.add("reference", value)
         wrong += _confirms_a_null(draw, floor, reference, noise_sd)
@@ -108,13 +114,48 @@ def _confirms_a_null(draw: random.Random, floor: NoiseFloor, reference: list[flo
         pairs: list[tuple[float, float]] = []
         said = Validation.UNDECIDED
         while said is Validation.UNDECIDED:
-            for _ in range(2 if not pairs else 1):
+            for _ in range(next(step for step in STEPS if step > len(pairs)) - len(pairs)):
                 value = draw.gauss(2.5, noise_sd)
                 floor.add(f"null {test}", value)
                 pairs.append((value, reference[len(pairs)]))
             assert floor.noise is not None
             gain = paired_gain(pairs, floor.noise, minimize=True)
-            said = validate(gain, alpha=allowance(test, [], 0.05), min_pairs=2, max_pairs=5)
+            said = validate(gain, alpha=allowance(test, [], 0.05), steps=STEPS)
         if said is Validation.CONFIRMED:
             return True
     return False
+
+
+def test_looks_double_and_end_at_the_last_pair() -> None:
+    assert looks(4, 64) == [4, 8, 16, 32, 64]
+    assert looks(2, 5) == [2, 4, 5]
+    assert looks(4, 4) == [4]
+
+
+def test_what_lags_behind_is_given_up_early() -> None:
+    def said(mean: float, n: int) -> Validation:
+        return validate(Gain(mean=mean, se=0.1, df=50, n=n), alpha=0.01, steps=looks(4, 64))
+
+    assert said(-0.01, 4) is Validation.REFUTED
+    assert said(0.01, 4) is Validation.UNDECIDED
+    assert said(0.03, 8) is Validation.REFUTED
+    assert said(0.05, 8) is Validation.UNDECIDED
+
+
+def test_sessions_that_change_nothing_confirm_nothing() -> None:
+    """Forty sessions of 1,000 experiments on drifting machines: at most 3 confirm anything."""
+    noises = (0.0003, 0.001, 0.005, 0.02)
+    stories = [Story(noise=noises[seed % 4], share=0.0, effect=0.0) for seed in range(40)]
+    counts = [played(story, seed, PromotionSettings()) for seed, story in enumerate(stories)]
+    assert sum(count["null confirmed"] > 0 for count in counts) <= 3
+    assert sum(count["null promoted"] for count in counts) > 1000  # what validation had to refute
+
+
+@pytest.mark.parametrize(("effect", "power"), [(3.0, 0.9), (2.0, 0.7), (1.0, 0.2)])
+def test_true_gains_are_found_among_nulls_and_few_false_ones_with_them(effect: float, power: float) -> None:
+    noises = (0.0003, 0.001, 0.005, 0.02)
+    stories = [Story(noise=noises[seed % 4], share=0.05, effect=effect) for seed in range(40)]
+    counts = [played(story, 1000 + seed, PromotionSettings()) for seed, story in enumerate(stories)]
+    total = sum(counts, Counter())
+    assert total["true confirmed"] >= power * total["true"]
+    assert total["null confirmed"] <= 0.05 * (total["true confirmed"] + total["null confirmed"])
