@@ -33,7 +33,7 @@ class SkySdk:
     def launch(self, cluster: str, config: Config, *, autostop_minutes: int) -> int:
         import sky
 
-        with _told():
+        with _told(bad=(ValueError, TypeError)):
             job, _ = sky.get(
                 sky.launch(
                     sky.Task.from_yaml_config(config),
@@ -144,10 +144,15 @@ def _number(job: int | None) -> int:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """SkyPilot's errors in our words. It raises many kinds; each is a CloudError here, so that none ends a session."""
+def _told(bad: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """SkyPilot's errors in our words. It raises many kinds; each is a CloudError here, so that none ends a session.
+
+    ``bad``: those that say the configuration is to blame. Of a running cluster a ValueError does not: an answer that a
+    dying node cut short is one.
+    """
     from sky import exceptions
 
+    blamed = (exceptions.InvalidSkyPilotConfigError, exceptions.ResourcesMismatchError, *bad)
     try:
         yield
     except exceptions.ClusterDoesNotExist as error:
@@ -156,7 +161,7 @@ def _told() -> Iterator[None]:
         raise ClusterGone(_line(error)) from error
     except exceptions.ResourcesUnavailableError as error:
         raise NoCapacity(_line(error)) from error
-    except (exceptions.InvalidSkyPilotConfigError, exceptions.ResourcesMismatchError, ValueError, TypeError) as error:
+    except blamed as error:
         raise BadCloudConfig(_line(error)) from error
     except CloudError:
         raise
