@@ -152,7 +152,11 @@ def _told(bad: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """
     from sky import exceptions
 
-    blamed = (exceptions.InvalidSkyPilotConfigError, exceptions.ResourcesMismatchError, *bad)
+    blamed: tuple[type[Exception], ...] = (
+        exceptions.InvalidSkyPilotConfigError,
+        exceptions.ResourcesMismatchError,
+        *bad,
+    )
     try:
         yield
     except exceptions.ClusterDoesNotExist as error:
