@@ -26,6 +26,7 @@ class _Member:
     own_seconds: float  # CPU of its own threads
     waited_seconds: float  # CPU of its children that ended and were waited for
     rss_mb: float  # resident, MiB
+    queued_seconds: float = 0.0  # its threads could have run, and the machine was busy with others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class Family:
     def __init__(self) -> None:
         self.excluded: set[int] = set()  # our own helpers: walked through, not counted
         self.peak_mb = 0.0
+        self._queued: dict[int, float] = {}  # last seen seconds that every member ever met waited for a CPU
         self._cpu = 0.0
         self._own: dict[int, float] = {}  # last seen own CPU-seconds of every member ever met
         if sys.platform == "linux":
@@ -52,11 +54,16 @@ class Family:
         """Look now. CPU-seconds never fall from one sample to the next."""
         members = self._members()
         self._own.update({m.pid: m.own_seconds for m in members})
+        self._queued.update({m.pid: m.queued_seconds for m in members})
         living = sum(m.own_seconds + m.waited_seconds for m in members)
         self._cpu = max(self._cpu, living, sum(self._own.values()))
         rss = sum(m.rss_mb for m in members)
         self.peak_mb = max(self.peak_mb, rss)
         return Usage(cpu_seconds=self._cpu, rss_mb=rss, alive=len(members))
+
+    def queued_seconds(self) -> float:
+        """How long the members waited for a CPU that others had, summed over all of them (Linux; else 0)."""
+        return sum(self._queued.values())
 
     def kill(self, grace_seconds: float) -> None:
         """SIGTERM to all, SIGKILL to what is left after the grace, until nobody is."""
@@ -98,9 +105,20 @@ def _from_proc(root: int) -> list[_Member]:
                 own_seconds=utime + stime,
                 waited_seconds=cutime + cstime,
                 rss_mb=int(values[21]) * PAGE_MB,
+                queued_seconds=_queued(pid),
             )
         )
     return members
+
+
+def _queued(pid: int) -> float:
+    """Seconds that a process's threads waited on a run queue: the second field of schedstat, in nanoseconds."""
+    total = 0
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                total += int((task / "schedstat").read_text(encoding="ascii").split()[1])
+    return total / 1e9
 
 
 def _children(pid: int) -> list[int]:

@@ -14,6 +14,7 @@ from trainer.process import Family
 GRACE_SECONDS, GRACE_SHARE = 0.25, 0.02  # overrun that is let pass: saving the weights, and the poll's own delay
 STEPS_WALL_SECONDS = 600.0  # hard wall limit of a budget in steps, where the task names none
 PROGRESS = re.compile(rb"\bstep[ :=/]*0*([0-9]+).*?\bloss[ :=]*([0-9.]+(?:e[-+]?[0-9]+)?|nan|inf)", re.I)
+CONTENDED_SHARE = 0.75  # of the wall limit spent waiting for a CPU: then the machine, not the candidate, is to blame
 LOG_BYTES = 1 << 20  # log.txt is cut here
 CURVE_LINES = 100_000  # curve.jsonl is cut here
 TAIL_BYTES = 8192  # of the output's end, kept to find the error
@@ -155,6 +156,10 @@ class Meter:
         if self.kind != "steps" and self.charged() > self.amount + grace:
             raise Ended(Outcome.TIMED_OUT, f"used {self.charged():.2f} of {self.amount:g} {self.kind} seconds")
         if time.monotonic() - self.born > self.wall_limit:
+            queued = self.family.queued_seconds()
+            if self.kind == "cpu" and queued > CONTENDED_SHARE * self.wall_limit:
+                told = f"waited {queued:.0f} s for a CPU in {self.wall_limit:.0f} s: the machine was busy with others"
+                raise Ended(Outcome.CONTENDED, told)
             raise Ended(Outcome.TIMED_OUT, f"still running after {self.wall_limit:.0f} s by the wall clock")
 
     def ready(self) -> None:

@@ -137,9 +137,23 @@ def test_a_memory_error_is_out_of_memory(tmp_path: Path) -> None:
 
 
 def test_sleeping_forever_is_timed_out_by_the_wall_clock(tmp_path: Path) -> None:
-    settings = "budget = { cpu = 5 }\ntimeout_seconds = 1\n"
+    settings = "budget = { cpu = 5 }\ntimeout_seconds = 4\n"
     outcome, message = outcome_of(tmp_path, SLEEP, settings)
-    assert (outcome, message) == (Outcome.TIMED_OUT, "still running after 1 s by the wall clock")
+    assert (outcome, message) == (Outcome.TIMED_OUT, "still running after 4 s by the wall clock")
+
+
+def test_a_machine_that_is_busy_with_others_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
+    """Eight busy processes on the one core that the candidate may use."""
+    pinned = "import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\nwhile True: pass\n"
+    others = [subprocess.Popen([sys.executable, "-c", pinned]) for _ in range(8)]
+    try:
+        outcome, message = outcome_of(tmp_path, pinned, "budget = { cpu = 30 }\ntimeout_seconds = 3\n")
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert outcome is Outcome.CONTENDED
+    assert "the machine was busy with others" in message
 
 
 def test_cpu_seconds_are_charged_over_all_processes(tmp_path: Path) -> None:
