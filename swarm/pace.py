@@ -24,8 +24,8 @@ class Pace:
         self._exam_slots = slots  # those that may validate
         self._state = lab.journal.state
         self._used = Spent()  # by the slots, as of the last look at the leases
-        self._started_at = lab.clock.now()
-        self._earlier_seconds = 0.0  # worked in earlier runs
+        self._seconds = 0.0  # worked in all runs, as of the last look at the clock
+        self._looked_at = lab.clock.now()  # unix seconds
         self.examining = False  # from then on nothing is set aside for the closing examination
 
     async def begin(self) -> None:
@@ -33,8 +33,8 @@ class Pace:
         kinds = (await self._desk.kinds("validate"))[:1]
         self._exam_slots = [slot for slot in self._slots if slot.accelerator in kinds]
         pulses = await asyncio.to_thread(self._lab.journal.ledger.pulses, self._state.session)
-        self._earlier_seconds = self._state.elapsed(pulses)
-        self._started_at = self._lab.clock.now()
+        self._seconds = self._state.elapsed(pulses)
+        self._looked_at = self._lab.clock.now()
 
     async def take_stock(self) -> None:
         """Look up what the leases took, where a limit asks for it."""
@@ -48,12 +48,19 @@ class Pace:
         """The session's limits and what it has used of them."""
         spent = replace(
             self._used,
-            seconds=self._earlier_seconds + self._lab.clock.now() - self._started_at,
+            seconds=self._worked(),
             experiments=self._state.begun(),
             dollars=self._used.dollars + self._state.spending().dollars,
             tokens=self._state.spending().tokens,
         )
         return Budget(limits=self._lab.settings.limits, spent=spent)
+
+    def _worked(self) -> float:
+        """Seconds worked in all runs; a clock that is set back gives no time back."""
+        now = self._lab.clock.now()
+        self._seconds += max(0.0, now - self._looked_at)
+        self._looked_at = now
+        return self._seconds
 
     async def may_start(self, tier: str) -> bool:
         """Whether a trial begun now ends in time and is paid for, the closing examination included."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from notebook_store.errors import IndexBroken
 from swarm.backlog import Backlog
 from swarm.errors import SwarmError
 from swarm.lab import Lab
@@ -166,7 +167,10 @@ class Session:
             await self._all_done()
         if self._stopping is None:
             await self._journal.record(Kind.SESSION_ENDED, str(self._run), {"reason": reason})
-        await asyncio.to_thread(self._lab.scribe.notebook.flush)
+        try:
+            await asyncio.to_thread(self._lab.scribe.notebook.flush)
+        except IndexBroken as error:  # its pages are in the log all the same
+            self._crew.say(f"the notebook is searched by words alone until its index is made again: {error}")
 
     def _examine_in_time(self) -> None:
         """Hold the closing examination beside the last screening trials, when no validation fits any more."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from notebook_store.notebook import Notebook
 from swarm.bench.simulation import Scenario, simulated
 from swarm.config import Limits, Settings
 from swarm.executors.simulated import Machines, Score, world
@@ -17,6 +18,7 @@ from swarm.executors.virtual_time import VirtualClock
 from swarm.ports import Brief, Slot
 from swarm.research.experiment import Proposal
 from swarm.research.ledger import Kind, Ledger
+from tests.fake_embedder import WordEmbedder
 from tests.lab import Script, bench, bowl
 from tests.scenarios.test_disk_full import can_mount
 from tests.scenarios.test_kill import TASK, TRAIN
@@ -111,7 +113,7 @@ def test_an_executor_that_loses_a_third_of_its_trials_only_costs_time(task: Path
         world=world(
             lambda order: Score(value=bowl(order.source)), Machines(overhead_seconds=1.0, preemptions_per_hour=240.0)
         ),
-        team=lambda _: Script(),
+        team=lambda *_: Script(),
     )
     with simulated(scenario, tmp_path / "home") as simulation:
         reason = simulation.run()
@@ -136,3 +138,8 @@ def test_a_vector_index_deleted_under_a_session_is_told_and_made_again(tmp_path:
     lab.script = Deleting()
     reason, _ = lab.worked()
     assert reason == "all 20 experiments are done"
+    assert any("searched by words alone" in line for line in lab.said)
+    with Notebook.open(tmp_path / "notebook", embedder=WordEmbedder()) as notebook:
+        report = notebook.check()
+    assert report.problems == ()
+    assert report.indexed == report.entries > 20
