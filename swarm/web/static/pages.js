@@ -18,10 +18,18 @@ setInterval(() => {
 
 // ---- following a session: the server sends what changed, and only while somebody looks ----------------------------
 
+const late = {}; // what changed in a part while somebody typed in it
+document.addEventListener("focusout", () => setTimeout(() => {
+  const put = { ...late };
+  for (const id of Object.keys(put)) delete late[id];
+  change({ put, add: {}, swap: {} });
+}, 1500)); // after the click that may have taken the focus
+
 function change({ put, add, swap }) {
   for (const [id, inside] of Object.entries(put)) {
     const there = document.getElementById(id);
-    if (there) there.innerHTML = inside; // made by our server, which escaped all foreign text
+    if (there?.querySelector("input:focus, textarea:focus")) late[id] = inside; // somebody types there
+    else if (there) there.innerHTML = inside; // made by our server, which escaped all foreign text
   }
   for (const [id, marks] of Object.entries(add)) document.getElementById(id)?.insertAdjacentHTML("beforeend", marks);
   for (const [id, mark] of Object.entries(swap)) {
