@@ -133,10 +133,14 @@ def running(made: Bench, trial_seconds: float) -> Iterator[None]:
     clock, world = SystemClock(), made.executor._world
     made.clock = clock  # type: ignore[assignment]  # the lab needs no more of a clock than its time and its sleep
     made.executor = SimulatedExecutor(clock, lambda order: replace(world(order), seconds=trial_seconds))
-    over = threading.Event()
+    begun, over = threading.Event(), threading.Event()
+    place = made.root / "sessions" / SESSION  # where a home has what the lab keeps beside it
+    place.parent.mkdir()
+    place.symlink_to(made.root / SESSION)
 
     async def work() -> None:
         with made.session(SESSION) as session:
+            begun.set()
             working = asyncio.create_task(session.run())
             while not over.is_set() and not working.done():
                 await asyncio.sleep(0.05)
@@ -145,6 +149,7 @@ def running(made: Bench, trial_seconds: float) -> Iterator[None]:
 
     thread = threading.Thread(target=asyncio.run, args=(work(),))
     thread.start()
+    begun.wait()
     try:
         yield
     finally:
