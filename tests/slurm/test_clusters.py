@@ -65,7 +65,7 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
     assert last.returncode == 0, told
 
     trials = session.trials()
-    assert "trials re-attached" in told
+    assert "is taken over from an earlier run" in told
     for name, place in running.items():  # not queued again, not run again
         assert session.places()[name]["cluster"] == place["cluster"]
         assert trials[name]["outcome"] == "COMPLETED"
