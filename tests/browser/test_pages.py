@@ -129,6 +129,7 @@ def test_the_overview_shows_every_trial_and_the_kept_gains(page: Page, site: tup
     assert page.locator("#gains tbody tr").first.locator("a").inner_text() == best
     assert page.locator("#progress-validate .gain").count() >= 1
     page.get_by_role("link", name="against experiments").click()
+    page.wait_for_url("**by=experiments")
     assert page.locator("#progress-screen-marks circle").count() == screened
     page.locator("#progress-screen-marks circle").last.dispatch_event("click")
     page.wait_for_url("**/e/*")
