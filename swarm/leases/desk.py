@@ -27,6 +27,7 @@ class LeaseDesk:
         self._poll_seconds = poll_seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")
         self._waiters: dict[str, asyncio.Future[Lease]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()  # requests that are being taken out of the queue
         self._changed = asyncio.Event()  # a slot may be free, or somebody new waits
         self._server: asyncio.Task[None] | None = None
         self._open = True
@@ -72,7 +73,10 @@ class LeaseDesk:
             return await waiter
         except asyncio.CancelledError:
             waiter.cancel()
-            await asyncio.shield(self._abandon(request_id, asked))
+            leaving = asyncio.create_task(self._abandon(request_id, asked))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            await asyncio.shield(leaving)
             raise
         finally:
             del self._waiters[request_id]
@@ -113,6 +117,8 @@ class LeaseDesk:
         if self._server:
             self._server.cancel()
             await asyncio.wait([self._server])
+        if self._leaving:
+            await asyncio.wait(self._leaving)
         self._thread.shutdown(wait=False)
 
     def _wake(self) -> None:

@@ -20,8 +20,7 @@ set +e
 echo $? >{out}/full.rc
 set -e
 mount -o remount,size=1g {home}
-{swarm} --home {home} status --json >{out}/between.json
-{swarm} --home {home} start --experiments 6 --plain >{out}/after.txt
+{swarm} --home {home} start {task} --experiments 6 --plain >{out}/after.txt
 {swarm} --home {home} status --json >{out}/after.json
 {swarm} --home {home} notebook check
 """
