@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test lint bench-trainer bench-evidence bench-noise bench-hopper bench-notebook bench-web clean
+.PHONY: help setup start test test-clusters lint bench-trainer bench-evidence bench-noise bench-hopper bench-notebook bench-web clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,8 +19,11 @@ setup: .venv/.installed ## make .venv with the pinned set and the `swarm` comman
 start: setup ## run a ten-minute session on the built-in task
 	$(BIN)/swarm start tinytext --hours 0.17
 
-test: setup ## run the whole test suite
-	$(BIN)/python -m pytest
+test: setup ## run the test suite, but for the clusters
+	$(BIN)/python -m pytest -m "not slurm"
+
+test-clusters: setup ## bring up a real Slurm on this machine and run trials through it; as root, on Debian
+	$(BIN)/python -m pytest -m slurm
 
 lint: setup ## ruff, mypy --strict, the law of imports
 	$(BIN)/ruff check .
