@@ -272,6 +272,8 @@ class Session:
         """Analyse the waves of which all has been proposed and screened."""
         if not self._state.unread_waves and not self._state.unreflected_waves:
             return
+        if self._lab.observer.screening_noise() is None:
+            return  # the noise floor is still being measured
         screening = {experiment.wave for experiment in self._state.of_status(*UNSCREENED)}
         screening |= self._backlog.waves
         for wave in self._state.unread_waves:
@@ -281,8 +283,6 @@ class Session:
             self._do(f"reflect on {wave}", self._reflect(wave))
 
     async def _analyse(self, name: str) -> None:
-        if self._lab.observer.screening_noise() is None:
-            return  # the noise floor is still being measured
         entry = await self._crew.specialists.analyse(await self._report(name))
         await self._journal.record(Kind.WAVE_ANALYSED, name, {"entry": entry})
 
