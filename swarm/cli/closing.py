@@ -53,7 +53,8 @@ def next_steps(session: str, task: str, *, swarm: str, resumable: bool) -> str:
         ("papers add PATH", "give the reader papers of yours"),
         (f"start {shlex.quote(task)} --hours 8", "run overnight"),
         ("start path/to/your/task", "your own training script; `swarm task check` looks it over"),
-        ("doctor", "what this machine can do, GPUs included"),
+        ("doctor", "what this machine can do, GPUs included; docs/deploy.md tells of clusters"),
+        ("start --help", "with OPENAI_API_KEY set, the specialists think with a model: docs/models.md"),
     ]
     if resumable:
         steps.insert(0, (f"start --session {session}", "go on where it stopped"))

@@ -60,6 +60,7 @@ class LocalExecutor:
         self._own: dict[str, _Own] = {}  # trials that this process started
         self._worker: WarmWorker | None = None  # one for all slots: it only forks, so it is never busy
         self._starting = threading.Lock()  # one trial at a time talks with the worker
+        self._creating = threading.Lock()  # one folder at a time is made ready
         self._data: dict[Path, Path | None] = {}  # task folder -> its data as it was when first used
 
     async def prepare(self, task: Task, progress: Callable[[str], None]) -> None:
@@ -95,7 +96,7 @@ class LocalExecutor:
             raise InputError(line or f"preparing task '{task.name}' ended with exit status {code}")
 
     async def submit(self, order: TrialOrder) -> None:
-        """Start the trial, unless its folder is there. Raises DiskFull."""
+        """Start the trial, unless it was started before. Raises DiskFull."""
         folder = trial_folder(self._root, order.trial_id)
         with disk_full_said(self._root):
             started = await asyncio.to_thread(self._start, folder, order)
@@ -134,11 +135,6 @@ class LocalExecutor:
             self._worker = None
 
     def _start(self, folder: Path, order: TrialOrder) -> _Started | None:
-        self._root.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            return None
         data = self._data_of(order.task)
         limits = [mb for mb in (order.slot.memory_mb, order.task.memory_mb) if mb is not None]
         spec = TrialSpec(
@@ -158,7 +154,11 @@ class LocalExecutor:
             quick=order.quick,
         )
         try:
-            contract.create_trial(folder, spec, order.source)
+            with self._creating:
+                if (folder / contract.SPEC).exists() or (folder / contract.RESULT).exists():
+                    return None
+                # A folder without a spec was left by a swarm that died just here: nothing was started in it.
+                contract.create_trial(folder, spec, order.source)
             if contract.WARM_POSSIBLE and order.task.trust is Trust.JUDGED:
                 return self._run_warm(folder)
             return self._run_cold(folder)

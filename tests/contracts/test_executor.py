@@ -357,6 +357,13 @@ async def test_a_trial_survives_kill_9_of_the_swarm(local: LocalBench, task: Tas
     assert (await local.run(local.executor.result("t1"))).metric == 1.25
 
 
+async def test_a_swarm_that_died_before_it_said_what_to_run_has_started_nothing(local: LocalBench, task: Task) -> None:
+    (local.folder / "trials" / "t1").mkdir(parents=True)
+    await local.executor.submit(order(task, "t1"))
+    result = await local.run(local.executor.result("t1"))
+    assert result.outcome is Outcome.COMPLETED
+
+
 async def test_a_failing_preparation_says_why(tmp_path: Path) -> None:
     task = make_task(tmp_path / "task", prepare="raise SystemExit('no words here')")
     with pytest.raises(InputError, match="no words here"):
