@@ -257,6 +257,11 @@ class Session:
     async def _review(self, experiment: Experiment) -> None:
         await self._lifecycle.settle(experiment)
 
+    @property
+    def _thinking(self) -> bool:
+        """Whether there is still time to think."""
+        return self.phase not in ("draining", "closing examination")
+
     def _ask_for_proposals(self) -> None:
         busy = [thinker for thinker in range(self._crew.thinkers) if f"proposer {thinker}" in self._busy]
         for ask in self._backlog.asks(busy):
@@ -279,7 +284,7 @@ class Session:
         for wave in self._state.unread_waves:
             if wave not in screening:
                 self._do(f"analyse {wave}", self._analyse(wave))
-        for wave in self._state.unreflected_waves:
+        for wave in self._state.unreflected_waves if self._thinking else ():
             self._do(f"reflect on {wave}", self._reflect(wave))
 
     async def _analyse(self, name: str) -> None:
@@ -288,7 +293,7 @@ class Session:
 
     async def _reflect(self, name: str) -> None:
         await self._crew.specialists.reflect(await self._report(name))
-        if self.phase not in ("draining", "closing examination"):  # hushed thoughts are thought when it goes on
+        if self._thinking:  # hushed thoughts are thought when it goes on
             await self._journal.record(Kind.WAVE_REFLECTED, name, {})
 
     async def _report(self, name: str) -> WaveReport:
