@@ -254,4 +254,4 @@ def test_a_page_that_is_watched_for_long_does_not_grow(browser: Browser, tmp_pat
         page.locator("#progress-screen .dust").first.wait_for(state="attached", timeout=90_000)
         assert unreloaded(page)
         assert page.locator("#progress-screen-marks circle").count() <= 400 + 100
-        assert page.evaluate(count) < 2500
+        assert page.evaluate(count) < 3500  # some 2,300 to 2,800, whatever the number of trials

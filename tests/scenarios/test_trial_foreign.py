@@ -145,7 +145,8 @@ def test_sleeping_forever_is_timed_out_by_the_wall_clock(tmp_path: Path) -> None
 def test_a_machine_that_is_busy_with_others_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
     """Eight busy processes on the one core that the candidate may use."""
     pinned = "import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\nwhile True: pass\n"
-    others = [subprocess.Popen([sys.executable, "-c", pinned]) for _ in range(8)]
+    # Sessions of their own, because Linux may share a core out by session (autogroup).
+    others = [subprocess.Popen([sys.executable, "-c", pinned], start_new_session=True) for _ in range(8)]
     try:
         outcome, message = outcome_of(tmp_path, pinned, "budget = { cpu = 30 }\ntimeout_seconds = 3\n")
     finally:
