@@ -79,7 +79,6 @@ class SessionState:
         self.spent: dict[str, Spending] = {}  # author -> what it spent on models
         self.reviews: dict[str, Reviewed] = {}  # experiment -> what the reviewer's model said of it
         self.told: dict[str, str] = {}  # author -> the last thing a person was told of it
-        self.drought = 0  # experiments that were screened since one was last promoted
         self.ended: str | None = None  # why the session is over
         self.seq = 0  # of the last event applied
         self.live_trials: dict[str, Trial] = {}  # started and not ended, by id
@@ -217,10 +216,6 @@ def _moved(state: SessionState, event: Event) -> None:
             parent=data["parent"],
         )
     )
-    if move is Move.PROMOTE:
-        state.drought = 0
-    elif move in (Move.PRUNE, Move.CRASH):
-        state.drought += 1
     shown = (data["verdict"] or {}).get("gain")
     if shown is not None:
         state.records[experiment.author].add(experiment.id, experiment.expected_gain, shown)
