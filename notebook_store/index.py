@@ -47,22 +47,6 @@ class VectorIndex(Protocol):
         """What a health check found wrong, one line each; an empty list means sound."""
 
 
-class TextIndex(Protocol):
-    """Documents under ids, found by their words."""
-
-    def query(self, text: str, k: int) -> list[Match]:
-        """The k best documents for any text whatever, best first; [] when no word is known."""
-
-    def rebuild(self) -> None:
-        """Makes the index anew from the documents."""
-
-    def count(self) -> int:
-        """How many documents are indexed."""
-
-    def problems(self) -> list[str]:
-        """What a health check found wrong, one line each; an empty list means sound."""
-
-
 def best_rows(scores: NDArray[np.float32], k: int) -> list[int]:
     """The rows of the k highest scores, best first; of equal ones the earlier row."""
     import numpy as np

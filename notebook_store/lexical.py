@@ -19,7 +19,7 @@ FILL_BATCH = 2000  # rows between two commits of a filling
 
 
 class LexicalIndex:
-    """A TextIndex over the rows of one table. Thread-safe.
+    """The rows of one table, found by their words. Thread-safe.
 
     Args:
         database: where the table lives; the index is kept beside it as `<content>_words`.
