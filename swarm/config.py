@@ -4,11 +4,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from swarm.errors import InputError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Kinds = Annotated[tuple[Name, ...], BeforeValidator(lambda named: () if named == "auto" else named)]
 
 
 class _Section(BaseModel):
@@ -61,8 +62,9 @@ class PoolSettings(_Section):
 class TierSettings(_Section):
     """[tiers.NAME]: one row of the ladder a candidate climbs."""
 
-    accelerators: tuple[Name, ...] = ()  # kinds of slot it may use, best first; empty: any the task can use
+    accelerators: Kinds = ()  # kinds of slot it may use, best first; "auto" or none: picked by speed, price, scarcity
     priority: int = 0  # higher is served first when slots are contended
+    preempt: bool = False  # end a trial of a lower tier (it runs again) rather than wait for its end
     budget: float | None = Field(default=None, gt=0)  # seconds (or steps) a trial; None: what the task says
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from swarm.config import SlotGroup
-from swarm.errors import InputError
-from swarm.ports import Slot
+from swarm.errors import InputError, SwarmError
+from swarm.ports import GpuUse, Slot
 from trainer.contract import Device, Task
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -52,6 +52,28 @@ def cuda_slots() -> tuple[Slot, ...]:
         return tuple(slots)
     finally:
         pynvml.nvmlShutdown()
+
+
+class NvmlGpus:
+    """Gpus (see ports) as NVIDIA's driver tells of them."""
+
+    def use(self, device: int) -> GpuUse:
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByIndex(device)
+                computing = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+                drawing = pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
+                used = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).used
+            finally:
+                pynvml.nvmlShutdown()
+        except pynvml.NVMLError as error:
+            raise SwarmError(f"NVIDIA's driver does not tell who uses GPU {device}: {error}") from error
+        pids = {process.pid for process in computing}
+        drawn = sum(process.usedGpuMemory or 0 for process in drawing if process.pid not in pids)
+        return GpuUse(computing=tuple(sorted(pids)), held_mb=max(0, used - drawn) // 2**20)
 
 
 def accelerator_name(full: str) -> str:

@@ -89,6 +89,22 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class GpuUse:
+    """Who uses a GPU of this machine at one moment."""
+
+    computing: tuple[int, ...] = ()  # ids of processes that compute on it, as far as they can be seen from here
+    held_mb: int = 0  # MiB of its memory that processes hold, those that draw a screen left out
+
+
+class Gpus(Protocol):
+    """Sees who uses the GPUs of this machine."""
+
+    def use(self, device: int) -> GpuUse:
+        """Of one CUDA device, now; takes some milliseconds. Raises SwarmError where the driver does not tell."""
+        ...
+
+
 class CandidateStore(Protocol):
     """Keeps every candidate under a name that nothing else has: its commit. Calls may block for some milliseconds."""
 

@@ -149,6 +149,7 @@ class Session:
             self._analyse_waves()
             self._validate_promoted()
             self._examine_in_time()
+            await self._make_way()
             await self.changed()
             await self.pace.take_stock()
         await self._settle_down(reason)
@@ -241,6 +242,14 @@ class Session:
             self._do(f"screen {experiment.id}", self._lifecycle.screen(experiment.id))
         for experiment in self._state.of_status(Status.VALIDATING) if self.pace.may_validate() else ():
             self._do(f"validate {experiment.id}", self._lifecycle.validate(experiment.id))
+
+    async def _make_way(self) -> None:
+        """End trials of lower tiers whose slots a tier that preempts waits for."""
+        if self.phase == "paused" or not any(tier.preempt for tier in self._lab.settings.tiers.values()):
+            return
+        for lease in await self._crew.desk.call(self._crew.desk.manager.make_way):
+            if lease.request_id in self._state.live_trials:
+                self._do(f"end {lease.request_id}", self._lab.trials.give_way(lease.request_id))
 
     def _reason_to_end(self) -> str | None:
         if self._stopping is not None:

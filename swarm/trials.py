@@ -15,7 +15,8 @@ from swarm.research.ledger import Kind
 from swarm.research.speeds import speed_of
 from trainer.contract import Budget, BudgetKind, Outcome, Task, TrialResult
 
-ATTEMPTS = 5  # a trial that was preempted or disturbed is run again this often at most
+ATTEMPTS = 5  # a trial that was lost or disturbed is run again this often at most
+GAVE_WAY = "it gave its slot to a higher tier; it is run again"
 
 
 class Lease(Protocol):
@@ -96,6 +97,7 @@ class Trials:
         self._inputs = inputs
         self.gate = gate
         self._flights: dict[str, asyncio.Task[Trial]] = {}  # what is being run or waited for, by name
+        self._gave_way: set[str] = set()  # trials that were ended for a higher tier
         self._lasted: dict[str, deque[float]] = {}  # tier -> seconds its last trials took
 
     async def run(
@@ -141,16 +143,23 @@ class Trials:
             flight.exception()  # whoever waits gets it; if nobody does, it is no loss
 
     async def _run(self, wish: "_Wish", started: Callable[[], Awaitable[None]] | None) -> Trial:
-        for attempt in range(ATTEMPTS):
+        attempt = lost = 0
+        while True:
             name = f"{wish.name}-{attempt}"
             trial = self._known(wish.experiment.id, name) or await self._start(wish, name)
             if started is not None:
                 await started()
             if trial.outcome is None:
                 trial = await self._finish(trial, holdout=wish.holdout, limits=wish.limits(trial.accelerator))
-            if trial.outcome not in (Outcome.PREEMPTED, Outcome.CONTENDED):
-                break
-        return trial
+            lost += trial.outcome in (Outcome.PREEMPTED, Outcome.CONTENDED) and trial.message != GAVE_WAY
+            if lost == ATTEMPTS or trial.outcome not in (Outcome.PREEMPTED, Outcome.CONTENDED):
+                return trial
+            attempt += 1
+
+    async def give_way(self, trial_id: str) -> None:
+        """End a trial whose slot a higher tier needs: it is on record as PREEMPTED, and runs again as a new attempt."""
+        self._gave_way.add(trial_id)
+        await self._executor.cancel(trial_id)
 
     async def settled(self) -> None:
         """Wait until nothing is being run or waited for, whoever asked for it."""
@@ -243,6 +252,8 @@ class Trials:
             await self._leases.validate(trial.token)
         except StaleToken as error:
             result = _refused(result, str(error))
+        if trial.id in self._gave_way and result.outcome is Outcome.PREEMPTED:
+            result = replace(result, message=GAVE_WAY)
         result = self._undisturbed(trial, result)
         await self._journal.record(
             Kind.TRIAL_ENDED,

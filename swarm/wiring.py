@@ -107,7 +107,8 @@ def budgets_of(task: Task, settings: Settings) -> dict[str, Budget]:
 def tiers_of(settings: Settings) -> list[Tier]:
     """The rows of the ladder, as the lease manager wants them."""
     return [
-        Tier(name=name, accelerators=tier.accelerators, priority=tier.priority) for name, tier in settings.tiers.items()
+        Tier(name=name, accelerators=tier.accelerators, priority=tier.priority, preempt=tier.preempt)
+        for name, tier in settings.tiers.items()
     ]
 
 

@@ -92,6 +92,7 @@ class Trial:
             "PYTHONHASHSEED": "0",  # a warm worker's forks cannot have another one; so nobody has
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the driver numbers them, whatever their speed
             "CUDA_VISIBLE_DEVICES": "" if device is None else str(device),
             "NIGHTSWARM_BUDGET_KIND": str(self.spec.budget.kind),
             "NIGHTSWARM_BUDGET": repr(self.spec.budget.amount),

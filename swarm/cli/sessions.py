@@ -110,10 +110,11 @@ def leases(as_json: AsJson = False, home: InHome = HOME) -> None:
         print_json({"slots": slots, "queue": queue})
         return
     print_table(
-        ("slot", "accelerator", "trial", "next in line", "tier", "holder", "held"),
+        ("slot", "accelerator", "steps/s", "$/h", "trial", "next in line", "tier", "holder", "held"),
         [
             (
-                *(s["slot"], s["accelerator"], s["trial"] or s["unavailable"] or "free", s["next"] or ""),
+                *(s["slot"], s["accelerator"], _figure(s["steps_per_second"]), _figure(s["price_per_hour"] or None)),
+                *(s["trial"] or s["unavailable"] or "free", s["next"] or ""),
                 *(s["tier"], s["holder"], _seconds(s["held_seconds"])),
             )
             for s in slots
@@ -133,6 +134,8 @@ def _slot(state: "SlotState", now: float) -> dict[str, Any]:
     return {
         "slot": state.slot.name,
         "accelerator": state.slot.accelerator,
+        "steps_per_second": state.steps_per_second,
+        "price_per_hour": state.slot.price_per_hour,
         "offered": state.offered,
         "session": lease and lease.session,
         "holder": lease and lease.holder,
@@ -154,6 +157,10 @@ def _waiting(waiting: "Waiting") -> dict[str, Any]:
         "bid": waiting.bid,
         "waited_seconds": waiting.waited,
     }
+
+
+def _figure(number: float | None) -> str:
+    return "" if number is None else f"{number:.3g}"
 
 
 def _seconds(seconds: float | None) -> str:

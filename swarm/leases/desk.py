@@ -24,6 +24,7 @@ class LeaseDesk:
 
     def __init__(self, manager: LeaseManager, *, poll_seconds: float = POLL_SECONDS) -> None:
         self.manager = manager
+        self.before_grant: Callable[[], None] = _nothing  # called off the loop; may make slots unavailable
         self._poll_seconds = poll_seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")
         self._waiters: dict[str, asyncio.Future[Lease]] = {}
@@ -131,7 +132,7 @@ class LeaseDesk:
         try:
             while self._waiters:
                 self._changed.clear()
-                self._hand_out(await self.call(self.manager.grant) if self._open else [])
+                self._hand_out(await self.call(self._grant) if self._open else [])
                 try:
                     async with asyncio.timeout(self._poll_seconds):
                         await self._changed.wait()
@@ -141,6 +142,10 @@ class LeaseDesk:
             for waiter in self._waiters.values():
                 if not waiter.done():
                     waiter.set_exception(error)
+
+    def _grant(self) -> list[Lease]:
+        self.before_grant()
+        return self.manager.grant()
 
     def _hand_out(self, leases: list[Lease]) -> None:
         for lease in leases:
@@ -164,3 +169,7 @@ class LeaseDesk:
         for lease in [] if withdrawn else await self.call(self.manager.live):
             if lease.request_id == request_id and lease.state == State.GRANTED:
                 await self.release(lease.token)
+
+
+def _nothing() -> None:
+    """Before a grant there is nothing to look at, unless somebody says so."""

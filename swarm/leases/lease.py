@@ -39,6 +39,7 @@ class Tier:
     name: str
     accelerators: tuple[str, ...] = ()  # kinds of slot it may use, best first; empty: any
     priority: int = 0  # higher is served first
+    preempt: bool = False  # whether a waiting request ends a trial of a lower tier instead of waiting for its end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,7 @@ class SlotState:
     lease: Lease | None  # None: free
     next: Lease | None = None  # in line behind it
     unavailable: str | None = None  # why it gets no lease for the time being; None: it does
+    steps_per_second: float | None = None  # of the trials it ran, a running mean; None: not measured yet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,16 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from swarm.errors import DiskFull, HomeTooNew, InputError, StaleToken, SwarmError
-from swarm.leases import order, picking, schema, usage
+from swarm.leases import order, picking, preemption, schema, standing, usage
 from swarm.leases.lease import Lease, SlotState, SlotUse, Span, State, Tier, Waiting, lease_of, slot_of
 from swarm.ports import Clock, Slot
 
 LEASE_SECONDS = 120.0  # a lease lives this long after its last heartbeat
 _BUSY_SECONDS = 300.0  # wait this long for another process's transaction
 _CHECKPOINT_PAGES = 8000  # 32 MB of journal between checkpoints: each costs milliseconds, and falls on a grant
-
-_LEASES = "SELECT l.*, s.device, s.memory_mb, s.lead_seconds FROM slots s JOIN leases l ON l.token"
-_HOLDERS, _IN_LINE_ONES, _HELD = f"{_LEASES} = s.token", f"{_LEASES} = s.next", f"{_LEASES} IN (s.token, s.next)"
 
 
 class LeaseManager:
@@ -79,9 +76,9 @@ class LeaseManager:
             for tier in picking.resolve(db, tiers):
                 kinds = json.dumps(tier.accelerators)
                 db.execute(
-                    "INSERT INTO tiers VALUES (?, ?, ?, 1.0) ON CONFLICT (name) DO UPDATE SET"
-                    " priority = excluded.priority, accelerators = excluded.accelerators",
-                    (tier.name, tier.priority, kinds),
+                    "INSERT INTO tiers VALUES (?, ?, ?, 1.0, ?) ON CONFLICT (name) DO UPDATE SET"
+                    " priority = excluded.priority, accelerators = excluded.accelerators, preempt = excluded.preempt",
+                    (tier.name, tier.priority, kinds, tier.preempt),
                 )
                 db.execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?)", (tier.name, tier.name, kinds))
 
@@ -131,7 +128,7 @@ class LeaseManager:
         with self._transaction() as db:
             known = db.execute("SELECT state, token FROM requests WHERE id = ?", (request_id,)).fetchone()
             if known and known["state"] == State.GRANTED:
-                return lease_of(db.execute(f"{_HELD} WHERE l.token = ?", (known["token"],)).fetchone())
+                return lease_of(db.execute(f"{standing.HELD} WHERE l.token = ?", (known["token"],)).fetchone())
             if known and known["state"] == State.EXPIRED:
                 raise StaleToken(
                     f"lease {known['token']} of request {request_id} expired; cancel its trial and reclaim it first"
@@ -170,6 +167,14 @@ class LeaseManager:
             while match := order.match(db, self._clock.now()):
                 made.append(self._make_lease(db, *match))
         return made
+
+    def make_way(self) -> list[Lease]:
+        """Leases whose trials are to end now, because a request of a tier that preempts waits for their slots.
+
+        They hold until they are released or reclaimed, like any other, and are told until then.
+        """
+        with self._transaction() as db:
+            return preemption.giving_way(db)
 
     def heartbeat(self, tokens: Iterable[int]) -> set[int]:
         """Move the deadlines of these leases; those of them that are still valid.
@@ -216,7 +221,7 @@ class LeaseManager:
             ).fetchall()
             db.executemany("UPDATE requests SET state = 'expired' WHERE id = ?", [(r["request"],) for r in overdue])
             db.executemany("UPDATE slots SET next_due = NULL WHERE token = ?", [(r["token"],) for r in overdue])
-            rows = db.execute(f"{_HELD} WHERE l.state = 'expired' ORDER BY l.token").fetchall()
+            rows = db.execute(f"{standing.HELD} WHERE l.state = 'expired' ORDER BY l.token").fetchall()
         return [lease_of(row) for row in rows]
 
     def reclaim(self, token: int) -> None:
@@ -231,7 +236,7 @@ class LeaseManager:
     def live(self) -> list[Lease]:
         """Leases that hold a slot, expired ones included, oldest first."""
         with self._lock:
-            return [lease_of(row) for row in self._db.execute(f"{_HELD} ORDER BY l.token")]
+            return standing.live(self._db)
 
     def held_by(self, session: str) -> list[Lease]:
         """Those of ``live`` that belong to one session: what it re-attaches to after a restart."""
@@ -239,39 +244,13 @@ class LeaseManager:
 
     def queue(self) -> list[Waiting]:
         """All waiting requests, oldest first."""
-        now = self._clock.now()
         with self._lock:
-            rows = self._db.execute("SELECT * FROM requests WHERE state = 'queued' ORDER BY seq").fetchall()
-        return [
-            Waiting(
-                request_id=row["id"],
-                tier=row["tier"],
-                session=row["session"],
-                holder=row["holder"],
-                bid=row["bid"],
-                waited=max(0.0, now - row["requested_at"]),
-            )
-            for row in rows
-        ]
+            return standing.queue(self._db, self._clock.now())
 
     def slots(self) -> list[SlotState]:
         """All slots that are registered or still taken, by name."""
         with self._lock:
-            rows = self._db.execute(
-                "SELECT * FROM slots WHERE offered = 1 OR token IS NOT NULL OR unavailable IS NOT NULL ORDER BY name"
-            ).fetchall()
-            holders = {row["slot"]: lease_of(row) for row in self._db.execute(_HOLDERS)}
-            in_line = {row["slot"]: lease_of(row) for row in self._db.execute(_IN_LINE_ONES)}
-        return [
-            SlotState(
-                slot=slot_of(row, row["name"]),
-                offered=bool(row["offered"]),
-                lease=holders.get(row["name"]),
-                next=in_line.get(row["name"]),
-                unavailable=row["unavailable"],
-            )
-            for row in rows
-        ]
+            return standing.slots(self._db)
 
     def lease_seconds(
         self, *, session: str | None = None, since: float = 0.0, until: float | None = None

@@ -75,7 +75,13 @@ INSERT INTO used SELECT session, slot, accelerator, SUM(MAX(0.0, ended_at - held
     WHERE ended_at IS NOT NULL AND held_from IS NOT NULL GROUP BY session, slot, accelerator;
 """
 
-UPGRADES = (_TABLES + _ORDER, _IN_LINE, _LANES)  # from each version to the next
+# A tier may have the trials of lower tiers end; a lease knows when its trial is to.
+_PREEMPTION = """
+ALTER TABLE tiers ADD COLUMN preempt INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE leases ADD COLUMN gives_way INTEGER NOT NULL DEFAULT 0;
+"""
+
+UPGRADES = (_TABLES + _ORDER, _IN_LINE, _LANES, _PREEMPTION)  # from each version to the next
 
 
 def statements(*, since: int) -> Iterator[str]:

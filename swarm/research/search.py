@@ -252,8 +252,8 @@ class _Model:
         self._rows = self._cube.rows(configs)
         points = self._cube.features(self._rows)
         self._surrogate = Surrogate(points, np.array(gains), self._cube.groups)
-        for config in space.taken[-_MODELLED:]:
-            self._surrogate.believe(self._cube.features(self._cube.rows([config]))[0])
+        if space.taken:
+            self._surrogate.believe(self._cube.features(self._cube.rows(space.taken[-_MODELLED:])))
         believed = self._surrogate.mean(points)
         safe = space.feasible(self._rows) >= 0.5
         self._bases = self._rows[np.argsort(-np.where(safe, believed, -np.inf), kind="stable")[:_BASES]]
@@ -268,7 +268,7 @@ class _Model:
             rows, worth = np.vstack([rows, near]), np.append(worth, self._worth(near))
         order = np.argsort(-worth, kind="stable")
         chosen = next((row for row in rows[order[:50]] if self._space.is_new(self._cube.config(row))), rows[order[0]])
-        self._surrogate.believe(self._cube.features(chosen[None, :])[0])
+        self._surrogate.believe(self._cube.features(chosen[None, :]))
         return np.asarray(chosen)
 
     def expected(self, row: np.ndarray) -> float:

@@ -18,6 +18,7 @@ FITTED = 160  # points the lengths are fitted to
 _GROWTH = 1.25  # lengths are fitted anew when there are this many times more points
 _SHORTEST, _LONGEST = 0.05, 30.0  # of a range; the last means: does not matter
 _TYPICAL = (math.log(3.0), 1.5)  # log length a priori: mean and sd
+_JITTER = 1e-8  # variance that keeps a covariance of equal points from being singular
 _QUIET, _LOUD = 1e-6, 0.5  # variance of the noise, of the variance of the values
 
 
@@ -42,9 +43,9 @@ class GaussianProcess:
 
         self._mean = float(values.mean()) if mean is None else mean
         self._scale = float(np.sqrt(np.mean((values - self._mean) ** 2))) or 1.0
-        self._x, self._y = points, (values - self._mean) / self._scale
+        self._x = points
         self._lengths, self._noise = np.array(fit.lengths)[list(groups)], fit.noise
-        self._condition()
+        self._condition((values - self._mean) / self._scale)
 
     def predict(self, points: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
         """Mean and standard deviation of the noiseless value at each point."""
@@ -63,23 +64,34 @@ class GaussianProcess:
         cross = _kernel(points / self._lengths, self._x / self._lengths)
         return np.asarray(self._mean + self._scale * (cross @ self._alpha))
 
-    def believe(self, point: "np.ndarray") -> None:
-        """Take what is expected of a point as measured (kriging believer: Ginsbourger et al., 2010)."""
+    def believe(self, points: "np.ndarray") -> None:
+        """Take what is expected of points as measured (kriging believer: Ginsbourger et al., 2010).
+
+        What is expected elsewhere stays as it is, so only the factor of the covariance grows, by as many rows.
+        """
         import numpy as np
+        from scipy.linalg import cholesky, solve_triangular
 
-        expected = (self.mean(point[None, :]) - self._mean) / self._scale
-        self._x, self._y = np.vstack([self._x, point]), np.append(self._y, expected)
-        self._condition()
+        near, known = points / self._lengths, len(self._x)
+        half = solve_triangular(self._root, _kernel(self._x / self._lengths, near), lower=True, check_finite=False)
+        own = _kernel(near, near) - half.T @ half
+        own[np.diag_indices_from(own)] += self._noise + _JITTER
+        grown = np.zeros((known + len(points),) * 2, order="F")
+        grown[:known, :known] = self._root
+        grown[known:, :known] = half.T
+        grown[known:, known:] = cholesky(own, lower=True, check_finite=False)
+        self._root, self._x = grown, np.vstack([self._x, points])
+        self._alpha = np.append(self._alpha, np.zeros(len(points)))
 
-    def _condition(self) -> None:
+    def _condition(self, values: "np.ndarray") -> None:
         import numpy as np
         from scipy.linalg import cho_solve, cholesky
 
         scaled = self._x / self._lengths
         matrix = _kernel(scaled, scaled)
-        matrix[np.diag_indices_from(matrix)] += self._noise + 1e-8
+        matrix[np.diag_indices_from(matrix)] += self._noise + _JITTER
         self._root = cholesky(matrix, lower=True, check_finite=False)
-        self._alpha = cho_solve((self._root, True), self._y, check_finite=False)
+        self._alpha = cho_solve((self._root, True), values, check_finite=False)
 
 
 class Surrogate:
@@ -122,9 +134,9 @@ class Surrogate:
 
         return np.asarray(self._top - self._spread * np.expm1(-seen))
 
-    def believe(self, point: "np.ndarray") -> None:
-        """Take the expected gain of a point as measured."""
-        self._process.believe(point)
+    def believe(self, points: "np.ndarray") -> None:
+        """Take the expected gains of points as measured."""
+        self._process.believe(points)
 
 
 class Feasibility:
@@ -213,7 +225,9 @@ def _fitted(points: bytes, values: bytes, features: int, factors: tuple[int, ...
         r = np.sqrt(5 * np.maximum(squares[:, None] + squares[None, :] - 2 * scaled @ scaled.T, 0.0))
         decay = np.exp(-r)
         noise = math.exp(theta[-1])
-        root = cholesky((1 + r + r * r / 3) * decay + (noise + 1e-8) * np.eye(len(y)), lower=True, check_finite=False)
+        root = cholesky(
+            (1 + r + r * r / 3) * decay + (noise + _JITTER) * np.eye(len(y)), lower=True, check_finite=False
+        )
         alpha = cho_solve((root, True), y, check_finite=False)
         inner = np.outer(alpha, alpha) - cho_solve((root, True), np.eye(len(y)), check_finite=False)
         weight = inner * (5 / 3) * (1 + r) * decay

@@ -1,6 +1,9 @@
 """Stand-ins for what is slow or far away. Each keeps its port's promises: the contract suites run on them too."""
 
-from swarm.ports import TrialOrder
+from collections.abc import Mapping
+
+from swarm.errors import SwarmError
+from swarm.ports import GpuUse, TrialOrder
 from trainer.contract import Outcome, TrialResult
 
 
@@ -24,6 +27,20 @@ class FakeClock:
         """Let time pass."""
         assert seconds >= 0
         self._now += seconds
+
+
+class FakeGpus:
+    """Gpus (see ports) that are used as told."""
+
+    def __init__(self, uses: Mapping[int, GpuUse], *, silent: bool = False) -> None:
+        """``uses`` by device; those not named are there and nobody's. ``silent``: the driver does not tell."""
+        self.uses = dict(uses)
+        self.silent = silent
+
+    def use(self, device: int) -> GpuUse:
+        if self.silent:
+            raise SwarmError(f"the driver does not tell who uses GPU {device}")
+        return self.uses.get(device, GpuUse())
 
 
 def completed(order: TrialOrder, metric: float, *, holdout: float | None = None) -> TrialResult:

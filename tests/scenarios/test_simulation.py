@@ -1,16 +1,19 @@
 """Simulated sessions: the same code as ever, on machines that do what real ones do."""
 
+import statistics
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from swarm.bench.simulation import Scenario, simulated
-from swarm.config import Limits, Settings
+from swarm.config import Limits, Settings, TierSettings
 from swarm.executors.simulated import Machines, Objective, Score, world
 from swarm.ports import Slot, TrialOrder
-from swarm.research.experiment import Trial
+from swarm.research.experiment import Status, Trial
 from swarm.research.state import SessionState
+from swarm.trials import GAVE_WAY
 from tests.lab import TASK, TRAIN, Script, bowl
 from trainer.contract import Outcome, Task, load_task
 
@@ -93,3 +96,26 @@ def test_hours_are_virtual(task: Task, tmp_path: Path) -> None:
     with simulated(given, tmp_path / "a") as simulation:
         assert "hours are over" in simulation.run()
         assert simulation.clock.elapsed == pytest.approx(1800, abs=60)
+
+
+def test_a_tier_that_preempts_has_screening_end_and_run_again(task: Task, tmp_path: Path) -> None:
+    limits = Limits(hours=None, experiments=40)
+    given = scenario(task, Machines(overhead_seconds=2.0), limits=limits)
+    waits = {}
+    for preempt in (False, True):
+        tiers = {**given.settings.tiers, "validate": TierSettings(priority=10, preempt=preempt)}
+        told = replace(given, settings=given.settings.model_copy(update={"tiers": tiers}))
+        with simulated(told, tmp_path / str(preempt)) as simulation:
+            simulation.run()
+            state = simulation.session.state
+            waits[preempt] = [seconds for tier, seconds in simulation.leases.waits(state.session) if tier == "validate"]
+    assert statistics.median(waits[True]) < statistics.median(waits[False])
+    ran = {trial.id: trial for trial in trials(state)}
+    ended = [trial for trial in ran.values() if trial.message == GAVE_WAY]
+    assert ended
+    for trial in ended:
+        assert (trial.tier, trial.outcome, trial.value) == ("screen", "PREEMPTED", None)
+        name, attempt = trial.id.rsplit("-", 1)
+        assert f"{name}-{int(attempt) + 1}" in ran, "it is run again"
+    assert state.begun() == 40, "each is counted once"
+    assert not any(experiment.status is Status.CRASHED for experiment in state.experiments.values())
