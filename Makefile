@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test test-clusters lint bench-trainer bench-evidence bench-noise bench-hopper bench-notebook bench-web clean
+.PHONY: help setup start test test-clusters lint bench-trainer bench-leases bench-evidence bench-noise bench-hopper bench-notebook bench-web clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,9 @@ lint: setup ## ruff, mypy --strict, the law of imports
 
 bench-trainer: setup ## what a trial costs beside its training, warm and cold
 	$(BIN)/python -m tests.bench.bench_trainer
+
+bench-leases: setup ## what a grant costs with 1,000 slots and up to 10,000 requests waiting
+	$(BIN)/python -m tests.bench.bench_leases
 
 bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half an hour, can be resumed
 	$(BIN)/python -m tests.bench.bench_noise

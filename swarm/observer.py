@@ -37,7 +37,7 @@ class Observer:
         self._seen: dict[tuple[str, str], Observation] = {}  # (experiment, commit) -> what screening showed
         self._changed_by: dict[str, frozenset[str]] = {}  # experiment -> parts of the file that it changed
         self._changes: Counter[str] = Counter()  # part -> experiments that changed it
-        self._taken: dict[str, dict[str, Knob]] = {}  # experiment -> constants, where nothing of it ran
+        self._taken: dict[str, dict[str, Knob]] = {}  # experiment -> constants, where nothing of it has ended
         self.minimize = task.direction is Direction.MINIMIZE
 
     async def knobs(self, candidate: str) -> dict[str, Knob]:
@@ -97,7 +97,7 @@ class Observer:
         return list(self._seen.values())
 
     async def unscreened(self) -> list[dict[str, Knob]]:
-        """Constants of what was proposed and never ran: still open, or rejected."""
+        """Constants of that of which nothing has ended yet: it waits, runs, or was rejected."""
         await self._catch_up()
         return list(self._taken.values())
 
@@ -127,7 +127,7 @@ class Observer:
         self._changes.subtract(self._changed_by.get(experiment.id, ()))
         self._changed_by[experiment.id] = await self._changed(experiment)
         self._changes.update(self._changed_by[experiment.id])
-        if experiment.trials:
+        if any(trial.outcome for trial in experiment.trials):
             self._taken.pop(experiment.id, None)
         else:
             self._taken[experiment.id] = await self.knobs(experiment.candidate)

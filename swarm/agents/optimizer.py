@@ -229,10 +229,10 @@ class _Sampler:
             state = TrialState.FAIL if seen.gain is None else TrialState.COMPLETE
             params = self._params(seen.config)
             trials.append(create_trial(state=state, value=seen.gain, params=params, distributions=distributions))
+        for config in self._taken:  # RUNNING: the constant liar keeps away from it
+            params = self._params(config)
+            trials.append(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
         study.add_trials(trials)
-        for config in self._taken:
-            study.enqueue_trial(self._params(config))
-            study.ask(distributions)  # now RUNNING: the constant liar keeps away from it
         return study
 
     def _params(self, config: Config) -> dict[str, Any]:

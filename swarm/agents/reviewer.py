@@ -17,7 +17,7 @@ from swarm.errors import InputError
 from swarm.ports import Observation
 from swarm.research.experiment import Knob, Proposal, Review, ReviewVerdict
 from swarm.research.knobs import read_knobs, same_but_for_seed
-from swarm.research.space import distance, in_range
+from swarm.research.space import distances, in_range
 from trainer.contract import Outcome, Range
 
 # Ways out of a trial's sandbox, or round its judge, that no training script needs.
@@ -148,7 +148,8 @@ def escapes(source: str) -> set[str]:
 def near(proposal: Proposal, context: ReviewContext) -> tuple[str, ...]:
     """Earlier experiments whose configuration lies close, nearest first."""
     knobs = _changed(proposal, context)
-    apart = {o.experiment: distance(knobs, o.knobs, context.ranges) for o in context.observations}
+    far = distances(knobs, [o.knobs for o in context.observations], context.ranges)
+    apart = {o.experiment: d for o, d in zip(context.observations, far, strict=True)}
     return tuple(sorted((name for name in apart if apart[name] < _NEAR), key=lambda name: apart[name])[:_NEAR_SHOWN])
 
 
@@ -191,8 +192,10 @@ def _size(value: Knob | None) -> float:
 
 def _at_least_as_extreme(knobs: Mapping[str, Knob], seen: Observation, before: Mapping[str, Knob]) -> bool:
     """Whether ``seen`` ran out of memory and ``knobs`` go as far from the parent in all that it changed."""
+    if seen.outcome != Outcome.OUT_OF_MEMORY:
+        return False
     moved = {name: value for name, value in seen.knobs.items() if name in before and value != before[name]}
-    if seen.outcome != Outcome.OUT_OF_MEMORY or not moved:
+    if not moved:
         return False
     for name, value in moved.items():
         now, was = knobs.get(name), before[name]

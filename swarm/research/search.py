@@ -26,9 +26,12 @@ _FACTORS = (0.3, 0.3, 0.2, 0.1, 0.1)  # how often one, two, ... constants are mo
 _CROSSED = 0.15  # share of the candidates that mix two good configurations
 _MODEL_FROM = 6  # scored observations before a surrogate says more than chance
 _MODELLED = 300  # best observations it is told: keeps a proposal in milliseconds at any length
+_FEASIBLE = 360  # last observations that tell what runs
+_OPEN = 100  # last configurations without a result that count as measured; those still open are among them
 _CANDIDATES = 400  # neighbours it ranks
 _REFINED = (0.5, 0.25)  # the winner's own neighbourhood is searched at these scales
 _SAFE = 0.8  # a neighbour less likely to run than this is passed over where a safer one improves at all
+_STEPS_TRIED = 8  # plain steps of one constant that are drawn for a new one
 _BASES = 5  # configurations of the largest expected gain that neighbours are drawn from
 
 
@@ -63,7 +66,7 @@ class Space:
         self.incumbent = incumbent
         self.ranges = ranges
         self.seen = seen
-        self.taken = taken
+        self.taken = taken[-_OPEN:]
         self.scored = sorted((s for s in seen if s.gain is not None), key=lambda s: -(s.gain or 0.0))
         self.cube = Cube(ranges, incumbent)
         self._known = {self.key(c) for c in (incumbent, *(s.config for s in seen), *taken)}
@@ -101,7 +104,7 @@ class Space:
             return None
         rows = self.cube.rows([self.incumbent, *(s.config for s in told)])
         ran = np.array([True, *(not s.infeasible for s in told)])
-        return Feasibility(self.cube.features(rows), ran, self.cube.groups)
+        return Feasibility(self.cube.features(rows), ran, self.cube.groups, kept=_FEASIBLE)
 
 
 def screening(space: Space, factors: Sequence[str], size: int, seed: int, directions: Mapping[str, int]) -> list[Idea]:
@@ -230,8 +233,12 @@ def plain(space: Space, seed: int) -> Iterator[Idea]:
     while True:
         column = int(np.argmin(moves))
         moves[column] += 1
-        row = neighbours(space.cube, base[None, :], 1, chance, only=column)[0]
-        yield Idea(config=space.cube.config(row), kind="local", why=f"one step from {_best(space)}")
+        rows = neighbours(space.cube, base[None, :], _STEPS_TRIED, chance, only=column)
+        steps = [space.cube.config(row) for row in rows]
+        step = next(filter(space.is_new, steps), steps[0])
+        if not space.is_new(step):
+            moves[column] = moves.max() + 1  # it has few values, and all of them were tried: the others first
+        yield Idea(config=step, kind="local", why=f"one step from {_best(space)}")
 
 
 def _best(space: Space) -> str:
@@ -253,7 +260,7 @@ class _Model:
         points = self._cube.features(self._rows)
         self._surrogate = Surrogate(points, np.array(gains), self._cube.groups)
         if space.taken:
-            self._surrogate.believe(self._cube.features(self._cube.rows(space.taken[-_MODELLED:])))
+            self._surrogate.believe(self._cube.features(self._cube.rows(space.taken)))
         believed = self._surrogate.mean(points)
         safe = space.feasible(self._rows) >= 0.5
         self._bases = self._rows[np.argsort(-np.where(safe, believed, -np.inf), kind="stable")[:_BASES]]

@@ -34,13 +34,22 @@ def to_unit(value: Knob, within: Range) -> float:
 
     A value outside the range gives a number outside [0, 1], a text that is no choice gives 0.
     """
+    return float(to_units([value], within)[0])
+
+
+def to_units(values: Sequence[Knob], within: Range) -> "np.ndarray":
+    """``to_unit`` of each: thousands cost no more than some."""
+    import numpy as np
+
     if within.choices:
-        return _index(value, within) / max(len(within.choices) - 1, 1)
+        places = {choice: place for place, choice in reversed(list(enumerate(within.choices)))}
+        found = [places[value] if value in places else _nearest(value, within) for value in values]
+        return np.array(found, dtype=float) / max(len(within.choices) - 1, 1)
     low, high = ends(within)
-    number = float(value)
+    numbers = np.array(values, dtype=float)
     if within.log:
-        return math.log(max(number, low * 1e-3) / low) / math.log(high / low)
-    return (number - low) / (high - low)
+        return np.asarray(np.log(np.maximum(numbers, low * 1e-3) / low) / math.log(high / low))
+    return np.asarray((numbers - low) / (high - low))
 
 
 def from_unit(position: float, within: Range, current: Knob) -> Knob:
@@ -77,24 +86,30 @@ def is_ordered(within: Range) -> bool:
     return len(numbers) == len(within.choices) > 2 and numbers == sorted(numbers)
 
 
-def distance(a: Mapping[str, Knob], b: Mapping[str, Knob], ranges: Mapping[str, Range]) -> float:
-    """How far two configurations lie apart: the root of summed squared steps, one whole range being 1."""
-    total = 0.0
+def distances(a: Mapping[str, Knob], others: Sequence[Mapping[str, Knob]], ranges: Mapping[str, Range]) -> "np.ndarray":
+    """How far each lies from ``a``: the root of summed squared steps, one whole range being 1."""
+    import numpy as np
+
+    total = np.zeros(len(others))
     for name, within in ranges.items():
-        if name not in a or name not in b:
-            total += float((name in a) != (name in b))
-        elif is_ordered(within):
-            total += (to_unit(a[name], within) - to_unit(b[name], within)) ** 2
+        has = np.array([name in other for other in others], dtype=bool)
+        if name not in a:
+            total += has
+            continue
+        values = [other.get(name, a[name]) for other in others]
+        if is_ordered(within):
+            total += (to_units(values, within) - to_unit(a[name], within)) ** 2
         else:
-            total += float(a[name] != b[name])
-    return math.sqrt(total)
+            total += [value != a[name] for value in values]
+        total += ~has
+    return np.asarray(np.sqrt(total))
 
 
 class Cube:
     """Configurations as rows of numbers in [0, 1], one a factor, so that thousands are handled at once.
 
     ``features`` widens a factor without order to one column a choice, so that Euclidean distances are those of
-    ``distance``.
+    ``distances``.
     """
 
     def __init__(self, ranges: Mapping[str, Range], base: Mapping[str, Knob]) -> None:
@@ -119,8 +134,11 @@ class Cube:
         """n x factors; a constant that a configuration lacks is the base's."""
         import numpy as np
 
-        found = [[to_unit(c.get(n, self._base[n]), within) for n, within in self.ranges.items()] for c in configs]
-        return np.array(found, dtype=float).reshape(len(configs), len(self.names))
+        columns = [
+            to_units([config.get(name, self._base[name]) for config in configs], within)
+            for name, within in self.ranges.items()
+        ]
+        return np.array(columns, dtype=float).reshape(len(self.names), len(configs)).T
 
     def config(self, row: "np.ndarray") -> dict[str, Knob]:
         """The allowed configuration nearest to a row."""
@@ -173,9 +191,8 @@ def rounded(number: float) -> float:
     return float(f"{number:.3g}")
 
 
-def _index(value: Knob, within: Range) -> int:
-    if value in within.choices:
-        return within.choices.index(value)
+def _nearest(value: Knob, within: Range) -> int:
+    """The place of the choice nearest to a value that is none; 0 where choices are not numbers."""
     numbers = [c for c in within.choices if not isinstance(c, str)]
     if isinstance(value, str) or len(numbers) < len(within.choices):
         return 0

@@ -147,14 +147,26 @@ class Feasibility:
     """
 
     def __init__(
-        self, points: "np.ndarray", ran: "np.ndarray", groups: tuple[int, ...], *, fitted: int = FITTED
+        self,
+        points: "np.ndarray",
+        ran: "np.ndarray",
+        groups: tuple[int, ...],
+        *,
+        fitted: int = FITTED,
+        kept: int | None = None,
     ) -> None:
-        """At least two points."""
+        """At least two points; ``kept``: how many it is told at most, the last ones, a third of them failures where
+        there are so many. None: all.
+        """
         import numpy as np
 
         labels = np.where(ran, 1.0, -1.0)
         chosen = _chosen(len(labels), fitted)
         found = fit(points[chosen], labels[chosen], groups)
+        if kept is not None:
+            failed = np.flatnonzero(~ran)[-(kept // 3) :]
+            last = np.sort(np.append(failed, np.flatnonzero(ran)[-(kept - len(failed)) :]))
+            points, labels = points[last], labels[last]
         self._process = GaussianProcess(points, labels, groups=groups, fit=found, mean=0.0)
 
     def probability(self, points: "np.ndarray") -> "np.ndarray":

@@ -1,4 +1,4 @@
-"""What a grant costs with 1,000 slots under lease and 10,000 requests waiting: `python -m tests.bench.bench_leases`.
+"""What a grant costs with 1,000 slots under lease and 10,000 requests waiting: `make bench-leases`.
 
 One grant is one transaction that matches a slot that has just been released; the release is not in the figure.
 """

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from swarm.errors import InputError
 from swarm.research.knobs import derive_ranges, read_knobs, same_but_for_seed, set_knobs
-from swarm.research.space import distance, from_unit, in_range, to_unit
+from swarm.research.space import distances, from_unit, in_range, to_unit
 from trainer.contract import Range
 
 SOURCE = '''\
@@ -143,8 +143,10 @@ def test_whole_numbers_move_in_the_steps_that_sizes_share() -> None:
 
 def test_distance_counts_ranges_and_texts() -> None:
     ranges = {"LR": Range(low=1e-4, high=1e-2, log=True), "NAME": Range(choices=("a", "b", "c"))}
-    assert distance({"LR": 1e-4, "NAME": "a"}, {"LR": 1e-2, "NAME": "a"}, ranges) == pytest.approx(1.0)
-    assert distance({"LR": 1e-3, "NAME": "a"}, {"LR": 1e-3, "NAME": "c"}, ranges) == pytest.approx(1.0)
+    others = [{"LR": 1e-2, "NAME": "a"}, {"LR": 1e-4, "NAME": "c"}, {"LR": 1e-3, "NAME": "b"}, {"NAME": "a"}]
+    found = distances({"LR": 1e-4, "NAME": "a"}, others, ranges)
+    assert found.tolist() == pytest.approx([1.0, 1.0, 1.25**0.5, 1.0])
+    assert distances({"NAME": "a"}, others, ranges)[0] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
