@@ -15,6 +15,7 @@ from swarm.research.ledger import Kind
 from swarm.research.speeds import speed_of
 from trainer.contract import Budget, BudgetKind, Outcome, Task, TrialResult
 
+LOST = (Outcome.PREEMPTED, Outcome.CONTENDED)  # outcomes that say nothing of the candidate
 ATTEMPTS = 5  # a trial that was lost or disturbed is run again this often at most
 GAVE_WAY = "it gave its slot to a higher tier; it is run again"
 
@@ -79,6 +80,7 @@ class _Wish:
     accelerator: str | None  # the one kind of slot it may run on
     holdout: bool
     limits: Callable[[str], Limits]  # accelerator -> when to cut it
+    pardoned: int  # failures that are passed over
 
     @property
     def name(self) -> str:
@@ -111,11 +113,13 @@ class Trials:
         holdout: bool = False,
         limits: Callable[[str], Limits] = lambda _: (),
         started: Callable[[], Awaitable[None]] | None = None,
+        pardoned: int = 0,
     ) -> Trial:
         """Run the experiment's candidate once, or find the run it had; ``started`` is called once it has a slot,
         ``limits`` with its accelerator type: they say when to cut it.
 
-        ``accelerator`` names the one kind of slot it must run on; None: any that the tier may use. Who asks for a
+        ``accelerator`` names the one kind of slot it must run on; None: any that the tier may use. After so many
+        failures as are ``pardoned`` it is run once more, and may be lost as often again. Who asks for a
         trial that is under way shares it. The trial may have no value: see its outcome. Raises Draining when it was
         not started and will not be.
         """
@@ -127,6 +131,7 @@ class Trials:
             accelerator=accelerator if len(await self.kinds(tier)) > 1 else None,
             holdout=holdout,
             limits=limits,
+            pardoned=pardoned,
         )
         if wish.name not in self._flights:
             self._flights[wish.name] = asyncio.create_task(self._run(wish, started), name=wish.name)
@@ -143,7 +148,7 @@ class Trials:
             flight.exception()  # whoever waits gets it; if nobody does, it is no loss
 
     async def _run(self, wish: "_Wish", started: Callable[[], Awaitable[None]] | None) -> Trial:
-        attempt = lost = 0
+        attempt = lost = failed = 0
         while True:
             name = f"{wish.name}-{attempt}"
             trial = self._known(wish.experiment.id, name) or await self._start(wish, name)
@@ -151,8 +156,9 @@ class Trials:
                 await started()
             if trial.outcome is None:
                 trial = await self._finish(trial, holdout=wish.holdout, limits=wish.limits(trial.accelerator))
-            lost += trial.outcome in (Outcome.PREEMPTED, Outcome.CONTENDED) and trial.message != GAVE_WAY
-            if lost == ATTEMPTS or trial.outcome not in (Outcome.PREEMPTED, Outcome.CONTENDED):
+            lost += trial.outcome in LOST and trial.message != GAVE_WAY
+            failed += trial.outcome not in LOST
+            if trial.completed or failed > wish.pardoned or lost == ATTEMPTS * (1 + wish.pardoned):
                 return trial
             attempt += 1
 

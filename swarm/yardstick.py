@@ -1,13 +1,16 @@
 """The runs that candidates are compared with: noise floors, fresh runs of the incumbent, the closing examination."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 
 from swarm.errors import SwarmError
 from swarm.lab import Lab
 from swarm.research.experiment import Experiment, Trial
 from swarm.research.state import seeds
+from swarm.trials import LOST
 
+RETRIES = 2  # of a run that failed where others of the same candidate did not
+MOST_LOST = 20  # times that a run's attempts may all be lost before the session cannot go on
 REFERENCE_BID = 1e9  # what everything else is compared with goes first
 
 
@@ -33,8 +36,8 @@ class Yardstick:
         }
         trials: list[Trial] = []
         for step in ("screen", "validate"):  # first what the first wave is compared with
-            runs = [self._references(baseline, tier, chosen[tier], kind) for tier, kind in plan if tier == step]
-            trials += await asyncio.gather(*(run for some in runs for run in some))
+            runs = [(tier, kind, seed) for tier, kind in plan if tier == step for seed in chosen[tier]]
+            trials += await self._references(baseline, runs)
         failed = [trial for trial in trials if not trial.completed]
         if failed:
             raise SwarmError(
@@ -51,7 +54,7 @@ class Yardstick:
             incumbent = self._state.incumbent
             wanted = self._lab.observer.reference_seeds(incumbent)
             if len(self._lab.observer.fresh_scores(incumbent, accelerator)) < len(wanted):
-                await asyncio.gather(*self._references(incumbent, "screen", wanted, accelerator))
+                await self._references(incumbent, [("screen", accelerator, seed) for seed in wanted])
             if incumbent.id == self._state.incumbent.id:
                 return
 
@@ -74,10 +77,21 @@ class Yardstick:
         )
         await self._lab.scribe.examination(incumbent, list(zip(trials[::2], trials[1::2], strict=True)))
 
-    def _references(
-        self, experiment: Experiment, tier: str, chosen: Sequence[int], accelerator: str
-    ) -> list[Awaitable[Trial]]:
-        """Runs that others are compared with, on one kind of slot: they go first."""
-        return [
-            self._lab.trials.run(experiment, tier, seed, bid=REFERENCE_BID, accelerator=accelerator) for seed in chosen
-        ]
+    async def _references(self, experiment: Experiment, runs: Sequence[tuple[str, str, int]]) -> list[Trial]:
+        """Runs (tier, kind of slot, seed) that others are compared with: they go first.
+
+        What was lost runs again, and so does what failed where other runs did not: then the machine is to blame.
+        """
+        pardoned = 0
+        while True:
+            trials = await asyncio.gather(
+                *(
+                    self._lab.trials.run(experiment, tier, seed, bid=REFERENCE_BID, accelerator=kind, pardoned=pardoned)
+                    for tier, kind, seed in runs
+                )
+            )
+            broken = [trial for trial in trials if not trial.completed and trial.outcome not in LOST]
+            hopeless = pardoned == RETRIES or len(broken) == len(trials) if broken else pardoned == MOST_LOST
+            if hopeless or all(trial.completed for trial in trials):
+                return trials
+            pardoned += 1

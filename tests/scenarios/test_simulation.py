@@ -9,11 +9,12 @@ import pytest
 
 from swarm.bench.simulation import Scenario, simulated
 from swarm.config import Limits, Settings, TierSettings
-from swarm.executors.simulated import Machines, Objective, Score, world
+from swarm.executors.simulated import Course, Machines, Objective, Score, lost, world
 from swarm.ports import Slot, TrialOrder
 from swarm.research.experiment import Status, Trial
-from swarm.research.state import SessionState
-from swarm.trials import GAVE_WAY
+from swarm.research.speeds import speed_of
+from swarm.research.state import SessionState, seeds
+from swarm.trials import ATTEMPTS, GAVE_WAY
 from tests.lab import TASK, TRAIN, Script, bowl
 from trainer.contract import Outcome, Task, load_task
 
@@ -119,3 +120,47 @@ def test_a_tier_that_preempts_has_screening_end_and_run_again(task: Task, tmp_pa
         assert f"{name}-{int(attempt) + 1}" in ran, "it is run again"
     assert state.begun() == 40, "each is counted once"
     assert not any(experiment.status is Status.CRASHED for experiment in state.experiments.values())
+
+
+def test_what_ran_on_a_shared_slot_has_no_score_and_runs_again(task: Task, tmp_path: Path) -> None:
+    machines = Machines(steps_per_second={"H100": 20.0}, straggler_share=0.1, straggler_speed=0.4, seed=1)
+    state = played(scenario(task, machines, limits=Limits(hours=None, experiments=60)), tmp_path / "a")
+    ran = {trial.id: trial for trial in trials(state)}
+    contended = [trial for trial in ran.values() if trial.outcome == Outcome.CONTENDED]
+    assert len(contended) > 3
+    for trial in contended:
+        assert trial.value is None
+        assert speed_of(trial) == pytest.approx(8.0, rel=0.05)
+        assert "the slot was shared" in trial.message
+        name, attempt = trial.id.rsplit("-", 1)
+        assert f"{name}-{int(attempt) + 1}" in ran, "it is run again"
+    scored = sorted((trial for trial in ran.values() if trial.completed), key=lambda trial: trial.ended_at or 0.0)
+    there: Counter[tuple[str, str]] = Counter()
+    for trial in scored:
+        assert (speed_of(trial) or 0.0) > 10.0 or there[trial.tier, trial.slot] < 5, "its slot's norm was known"
+        there[trial.tier, trial.slot] += 1
+
+
+def test_a_baseline_run_that_the_machine_spoils_is_run_again(task: Task, tmp_path: Path) -> None:
+    """Lost more often than another trial may be, or failed where its twins did not: the session goes on."""
+    calm = world(still_bowl, Machines())
+    lost_seed, failed_seed = seeds(0, "reference", 2)
+
+    def unlucky(order: TrialOrder) -> Course:
+        attempt = int(order.trial_id.rsplit("-", 1)[1])
+        if order.tier == "screen" and order.seed == lost_seed and attempt < ATTEMPTS + 2:
+            return Course(seconds=1.0, result=lost(order, Outcome.PREEMPTED, "its machine was taken away"))
+        if order.tier == "screen" and order.seed == failed_seed and attempt == 0:
+            return Course(seconds=1.0, result=lost(order, Outcome.CRASHED, "CUDA error: uncorrectable ECC error"))
+        return calm(order)
+
+    given = replace(scenario(task, Machines(), limits=Limits(hours=None, experiments=5)), world=unlucky)
+    with simulated(given, tmp_path / "a") as simulation:
+        assert simulation.run() == "all 5 experiments are done"
+        baseline = simulation.session.state.baseline
+    assert len(baseline.completed("screen")) == 4
+    assert Counter(trial.outcome for trial in baseline.trials if trial.tier == "screen") == {
+        "COMPLETED": 4,
+        "PREEMPTED": ATTEMPTS + 2,
+        "CRASHED": 1,
+    }
