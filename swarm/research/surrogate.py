@@ -40,12 +40,17 @@ class GaussianProcess:
         the values' own).
         """
         import numpy as np
+        from scipy.linalg import cho_solve, cholesky
 
         self._mean = float(values.mean()) if mean is None else mean
         self._scale = float(np.sqrt(np.mean((values - self._mean) ** 2))) or 1.0
         self._x = points
         self._lengths, self._noise = np.array(fit.lengths)[list(groups)], fit.noise
-        self._condition((values - self._mean) / self._scale)
+        scaled = points / self._lengths
+        matrix = _kernel(scaled, scaled)
+        matrix[np.diag_indices_from(matrix)] += self._noise + _JITTER
+        self._root = cholesky(matrix, lower=True, check_finite=False)
+        self._alpha = cho_solve((self._root, True), (values - self._mean) / self._scale, check_finite=False)
 
     def predict(self, points: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
         """Mean and standard deviation of the noiseless value at each point."""
@@ -82,16 +87,6 @@ class GaussianProcess:
         grown[known:, known:] = cholesky(own, lower=True, check_finite=False)
         self._root, self._x = grown, np.vstack([self._x, points])
         self._alpha = np.append(self._alpha, np.zeros(len(points)))
-
-    def _condition(self, values: "np.ndarray") -> None:
-        import numpy as np
-        from scipy.linalg import cho_solve, cholesky
-
-        scaled = self._x / self._lengths
-        matrix = _kernel(scaled, scaled)
-        matrix[np.diag_indices_from(matrix)] += self._noise + _JITTER
-        self._root = cholesky(matrix, lower=True, check_finite=False)
-        self._alpha = cho_solve((self._root, True), values, check_finite=False)
 
 
 class Surrogate:
