@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test test-clusters lint bench-trainer bench-leases bench-evidence bench-noise bench-cut bench-hopper bench-notebook bench-web clean
+.PHONY: help setup start test test-clusters lint bench-trainer bench-leases bench-evidence bench-noise bench-hopper bench-notebook bench-web clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,7 +23,7 @@ test: setup ## run the test suite, but for the clusters
 	$(BIN)/python -m pytest -m "not slurm"
 
 test-clusters: setup ## bring up a real Slurm on this machine and run trials through it; as root, on Debian
-	$(BIN)/python -m pytest -m slurm
+	$(BIN)/python -m pytest -m slurm -rP
 
 lint: setup ## ruff, mypy --strict, the law of imports
 	$(BIN)/ruff check .
@@ -39,9 +39,6 @@ bench-leases: setup ## what a grant costs with 1,000 slots and up to 10,000 requ
 
 bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half an hour, can be resumed
 	$(BIN)/python -m tests.bench.bench_noise
-
-bench-cut: setup ## what cutting hopeless screening trials early spares, and whom it hits
-	$(BIN)/python -m tests.bench.bench_cut
 
 bench-evidence: setup ## how often a session confirms a null, how many gains it finds, and at what cost
 	$(BIN)/python -m tests.bench.bench_evidence

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from notebook_store.errors import NotebookError
 from swarm.errors import InputError
-from swarm.executors.sky.cloud import CloudError
+from swarm.executors.sky.cloud import CloudError, OpenCloud
 from swarm.executors.sky.registry import Registry, tear_down
+from swarm.executors.sky.sdk import SkySdk, api_server_runs
 from swarm.hardware import cuda_slots, usable_cores
 from swarm.home import Home, owner_pid
 from swarm.view import process_exists
@@ -123,8 +124,6 @@ def _embedder() -> Finding:
 
 
 def _skypilot() -> Finding:
-    from swarm.executors.sky.sdk import SkySdk, api_server_runs
-
     try:
         found = f"skypilot {version('skypilot')}"
     except PackageNotFoundError:
@@ -156,16 +155,14 @@ def _clusters(home: Path) -> list[Finding]:
     return [Finding(what="clusters", state=State.LACK, found=f"orphaned: {found}", remedy=remedy)]
 
 
-def tear_down_orphans(home: Path) -> list[str]:
+def tear_down_orphans(home: Path, sky: OpenCloud = SkySdk) -> list[str]:
     """Tear down the clusters that dead sessions of the home left; their names. Raises HomeBusy, CloudError."""
-    from swarm.executors.sky.sdk import SkySdk
-
     place = Home(home, create=False)
     registry = Registry(place.clusters)
     with place.owned():
         names = [record.cluster for record in registry.all()]
         for name in names:
-            tear_down(SkySdk(), registry, name)
+            tear_down(sky(None), registry, name)
     return names
 
 

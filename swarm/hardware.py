@@ -10,7 +10,6 @@ from swarm.errors import InputError, SwarmError
 from swarm.ports import GpuUse, Slot
 from trainer.contract import Device, Task
 
-LEAD_SECONDS = 15.0  # on a GPU the next trial's process is made ready beside the last seconds of the one before
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -49,15 +48,7 @@ def cuda_slots() -> tuple[Slot, ...]:
             handle = pynvml.nvmlDeviceGetHandleByIndex(device)
             if _visible(device, pynvml.nvmlDeviceGetUUID(handle)):
                 accelerator = accelerator_name(pynvml.nvmlDeviceGetName(handle))
-                slots.append(
-                    Slot(
-                        name=f"cuda-{device}",
-                        accelerator=accelerator,
-                        device=device,
-                        memory_mb=int(pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).total) >> 20,
-                        lead_seconds=LEAD_SECONDS,
-                    )
-                )
+                slots.append(Slot(name=f"cuda-{device}", accelerator=accelerator, device=device))
         return tuple(slots)
     finally:
         pynvml.nvmlShutdown()
@@ -83,14 +74,6 @@ class NvmlGpus:
         pids = {process.pid for process in computing}
         drawn = sum(process.usedGpuMemory or 0 for process in drawing if process.pid not in pids)
         return GpuUse(computing=tuple(sorted(pids)), held_mb=max(0, used - drawn) // 2**20)
-
-
-def own_processes() -> set[int]:
-    """Ids of this process and all that descend from it: of every trial that it started."""
-    import psutil
-
-    me = psutil.Process()
-    return {me.pid, *(child.pid for child in me.children(recursive=True))}
 
 
 def accelerator_name(full: str) -> str:
@@ -160,7 +143,6 @@ def _configured(groups: Sequence[SlotGroup], task: Task) -> tuple[Slot, ...]:
                     name=f"{group.accelerator.lower()}-{number}",
                     accelerator=group.accelerator,
                     device=device,
-                    lead_seconds=0.0 if device is None else LEAD_SECONDS,
                     memory_mb=group.memory_mb,
                     price_per_hour=group.price_per_hour,
                 )

@@ -21,7 +21,7 @@ class Home:
     HOME/notebook/             the shared notebook
     HOME/papers/               the library
     HOME/clusters/             clusters that were started and are not known to be gone
-    HOME/sessions/NAME/        repo.git, trials/, compiled/ (what candidates compiled, for their next trials)
+    HOME/sessions/NAME/        repo.git, trials/
     """
 
     def __init__(self, root: Path, *, create: bool) -> None:

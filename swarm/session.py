@@ -132,6 +132,7 @@ class Session:
     async def stop_now(self, reason: str) -> None:
         """End the running trials too. They are on record as PREEMPTED and run again when the session is resumed."""
         self.drain(reason)
+        self._lab.trials.gate.ending = True
         await asyncio.gather(*(self._crew.executor.cancel(name) for name in list(self._state.live_trials)))
 
     async def _work(self) -> str:

@@ -51,6 +51,7 @@ class Gate:
 
     def __init__(self) -> None:
         self.closed = asyncio.Event()
+        self.ending = False  # running trials are ended too
         self.fits: Callable[[str], Awaitable[bool]] = _always  # tier -> whether a trial begun now keeps the limits
 
 
@@ -253,6 +254,8 @@ class Trials:
                 limits=limits,
             )
         )
+        if self.gate.ending:  # it was not there to be ended yet
+            await self._executor.cancel(trial.id)
         result = await self._executor.result(trial.id)
         try:
             await self._leases.validate(trial.token)

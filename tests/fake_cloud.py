@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from swarm.executors.sky.cloud import BadCloudConfig, CloudError, ClusterGone, Config, JobState, NoCapacity
+from swarm.executors.sky.cloud import BadCloudConfig, CloudError, ClusterGone, Config, JobState, NoAnswer, NoCapacity
 
 
 @dataclass(eq=False)
@@ -35,7 +35,11 @@ class Machine:
 
 
 class FakeCloud:
-    """Behaves as ``Cloud`` promises. ``full`` and ``deaf`` name clusters that get no machine, or do not answer."""
+    """Behaves as ``Cloud`` promises.
+
+    ``full``, ``deaf`` and ``hidden`` are how clusters' names begin that get no machine, do not answer, or cannot be
+    looked for. ``unanswered`` counts the calls that came while it was ``away``.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -43,6 +47,9 @@ class FakeCloud:
         self._machines: dict[str, Machine] = {}
         self.full: set[str] = set()
         self.deaf: set[str] = set()
+        self.hidden: set[str] = set()
+        self.away = False  # SkyPilot itself answers nobody
+        self.unanswered = 0
         self.launched: list[str] = []  # every launch that got a machine, in order
         self.submitted: list[tuple[str, str]] = []  # cluster and name of every job but the opening ones
 
@@ -63,7 +70,7 @@ class FakeCloud:
         if kind == "unheard-of":
             raise BadCloudConfig("no cloud has accelerator unheard-of")
         with self._lock:
-            if cluster in self.full:
+            if cluster.startswith(tuple(self.full)):
                 raise NoCapacity("all machines are taken")
             if cluster not in self._machines:
                 home = self._root / f"{cluster}-{len(self.launched)}"
@@ -99,6 +106,8 @@ class FakeCloud:
         cancelled.over.wait()
 
     def up(self, clusters: Collection[str]) -> set[str]:
+        if any(cluster.startswith(tuple(self.hidden)) for cluster in clusters):
+            raise CloudError("the infrastructure does not answer")
         return {name for name in clusters if name in self._machines and not self._machines[name].dead}
 
     def known(self) -> list[str]:
@@ -113,10 +122,13 @@ class FakeCloud:
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _machine(self, cluster: str) -> Machine:
+        if self.away:
+            self.unanswered += 1
+            raise NoAnswer("SkyPilot does not answer")
         machine = self._machines.get(cluster)
         if machine is None or machine.dead:
             raise ClusterGone(f"cluster {cluster} does not exist")
-        if cluster in self.deaf:
+        if cluster.startswith(tuple(self.deaf)):
             raise CloudError(f"cluster {cluster} does not answer")
         return machine
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import select
@@ -14,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer import compiled, sandbox
+from trainer import sandbox
 from trainer.contract import CURVE, LOG, Outcome, Task, TaskError, TrialResult, TrialSpec
 from trainer.data import file_hash, read_manifest
 from trainer.process import Family
@@ -49,7 +48,6 @@ class Trial:
         self.data_hash = self.read_data_hash()
         self.guarded = {name: file_hash(task.folder / name) for name in task.protected}
         self.extra: dict[str, float] = {}  # numbers for the result, by name
-        self.waited = 0.0  # seconds, for its turn
 
     def cancel(self) -> None:
         """Have the trial end as PREEMPTED at the next look."""
@@ -96,7 +94,6 @@ class Trial:
             "PYTHONUNBUFFERED": "1",
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the driver numbers them, whatever their speed
             "CUDA_VISIBLE_DEVICES": "" if device is None else str(device),
-            "TORCHINDUCTOR_CACHE_DIR": str(scratch / compiled.FOLDER),
             "NIGHTSWARM_BUDGET_KIND": str(self.spec.budget.kind),
             "NIGHTSWARM_BUDGET": repr(self.spec.budget.amount),
             "NIGHTSWARM_SEED": str(self.spec.seed),
@@ -108,21 +105,7 @@ class Trial:
             values["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         return values
 
-    # -- waiting and watching -------------------------------------------------------------------------
-
-    def await_turn(self) -> None:
-        """Wait until the slot is this trial's alone, as it is until the harness ends, however it does. Raises Ended."""
-        if self.spec.turn is None:
-            return
-        began = time.monotonic()
-        Path(self.spec.turn).parent.mkdir(parents=True, exist_ok=True)
-        turn = os.open(self.spec.turn, os.O_RDWR | os.O_CREAT, 0o644)  # open, and so locked, until this process ends
-        while not _locked(turn):
-            if self.cancelled:
-                raise Ended(Outcome.PREEMPTED, "cancelled by SIGTERM while it waited for its turn")
-            time.sleep(POLL_SECONDS)
-        self.waited = time.monotonic() - began
-        self.extra["waited_seconds"] = self.waited
+    # -- watching -------------------------------------------------------------------------------------
 
     def watch(self, wires: Mapping[Wire, Callable[[dict[str, Any]], None]], done: Callable[[], bool]) -> None:
         """Handle what arrives, look at the meter, until `done`. Raises Ended at a limit or a cancel."""
@@ -197,7 +180,7 @@ class Trial:
         return self.family.peak_mb
 
     def finish(self, ended: Ended | None, metric: float | None, holdout: float | None) -> TrialResult:
-        wall = time.monotonic() - self.born - self.waited
+        wall = time.monotonic() - self.born
         training = self.meter.training_wall()
         return TrialResult(
             trial_id=self.spec.trial_id,
@@ -238,12 +221,3 @@ class Trial:
             self.curve.file.close()
             shutil.rmtree(self.work, ignore_errors=True)
         return self.finish(ended, metric, holdout)
-
-
-def _locked(file: int) -> bool:
-    """Lock an open file, where nobody else has."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -42,14 +42,7 @@ class Thought(Generic[ReplyT, Result]):
 
     async def think_through(self) -> Result:
         """The whole run. Raises ModelError and, where the answer was refused twice, SwarmError."""
-
-        def at(node: str) -> None:
-            self.mind.books.hear(self.mind.author, f"\f{node}")
-
-        try:
-            return await run_role(self.role, self, at=at)
-        finally:
-            at("")
+        return await run_role(self.role, self, at=lambda node: self.mind.books.hear(self.mind.author, f"\f{node}"))
 
     async def recall(self) -> Facts:
         self._budget = self.mind.manner.recall_tokens

@@ -24,6 +24,8 @@ from swarm.assemble.thinkers import Studio, portfolio_of, thinkers_of
 from swarm.assemble.workplace import opened_workplace
 from swarm.errors import InputError
 from swarm.executors.preflight import Preflight
+from swarm.executors.sky.cloud import OpenCloud
+from swarm.executors.sky.sdk import SkySdk
 from swarm.home import Home
 from swarm.journal import Journal
 from swarm.leases.desk import LeaseDesk
@@ -54,8 +56,12 @@ class Premises:
 
 
 @asynccontextmanager
-async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIterator[Session]:
+async def opened_session(
+    home: Home, request: StartRequest, say: Say, *, sky: OpenCloud = SkySdk
+) -> AsyncIterator[Session]:
     """A session that is new or resumed, ready to run; this process owns the home while it is open.
+
+    ``sky``: where clusters come from, for executor "sky".
 
     Raises InputError, TaskError, HomeBusy, and what the notebook and the library raise when they cannot be opened.
     """
@@ -66,7 +72,8 @@ async def opened_session(home: Home, request: StartRequest, say: Say) -> AsyncIt
         desk = LeaseDesk(stack.enter_context(closing(LeaseManager(home.leases, SystemClock()))))
         stack.push_async_callback(desk.close)
         say(f"session {choice.name}: task {choice.task.name}")
-        place = await stack.enter_async_context(opened_workplace(home, choice, desk, tiers_of(choice.settings), say))
+        tiers = tiers_of(choice.settings)
+        place = await stack.enter_async_context(opened_workplace(home, choice, desk, tiers, say, sky=sky))
         say(f"it runs on {_described(place.slots)}")
         notebook = await asyncio.to_thread(stack.enter_context, session_notebook(home, choice.settings.notebook))
         begun = choice.name in ledger.sessions()

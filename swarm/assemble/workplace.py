@@ -10,16 +10,18 @@ from swarm.assemble.stores import data_folder
 from swarm.errors import InputError
 from swarm.executors.local import LocalExecutor
 from swarm.executors.preflight import Preflight
+from swarm.executors.sky.cloud import OpenCloud
 from swarm.executors.sky.executor import SkyExecutor
 from swarm.executors.sky.registry import Registry, tear_down
 from swarm.executors.sky.sdk import SkySdk
-from swarm.hardware import NvmlGpus, local_slots, own_processes
+from swarm.hardware import NvmlGpus, local_slots
 from swarm.home import Home
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.guard import Guard
 from swarm.leases.lease import Tier
 from swarm.ports import Executor, Slot
 
+SKY_LOG = "skypilot.log"  # in the session's folder: what SkyPilot says itself
 Say = Callable[[str], None]  # one line of progress for a person
 
 
@@ -34,18 +36,18 @@ class Workplace:
 
 @asynccontextmanager
 async def opened_workplace(
-    home: Home, choice: Choice, desk: LeaseDesk, tiers: Sequence[Tier], say: Say
+    home: Home, choice: Choice, desk: LeaseDesk, tiers: Sequence[Tier], say: Say, *, sky: OpenCloud = SkySdk
 ) -> AsyncIterator[Workplace]:
     """The place that the session's settings ask for; clusters are torn down when it is closed.
 
     What other sessions of the home left running when they died is ended first. Raises InputError, CloudError.
     """
-    await _end_orphans(home, desk, choice.name, say)
+    await _end_orphans(home, desk, choice.name, say, sky)
     if choice.settings.executor == "local":
         slots = local_slots(choice.settings.slots, choice.task)
         await desk.call(desk.manager.register, slots, tiers)
         if any(slot.device is not None for slot in slots):
-            desk.before_grant = Guard(desk.manager, NvmlGpus(), say, ours=own_processes).look
+            desk.before_grant = Guard(desk.manager, NvmlGpus(), say).look
         folder, data = home.session(choice.name), data_folder()
         with (
             closing(LocalExecutor(folder / "trials", data)) as local,
@@ -63,25 +65,32 @@ async def opened_workplace(
         for name in names:
             await desk.call(desk.manager.set_unavailable, name, why)
 
-    sky = SkyExecutor(
-        SkySdk(), home.root, choice.name, choice.settings.pool, experiment=choice.settings.experiment, tell=tell
+    folder = home.session(choice.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    clusters = SkyExecutor(
+        sky(folder / SKY_LOG),
+        home.root,
+        choice.name,
+        choice.settings.pool,
+        experiment=choice.settings.experiment,
+        tell=tell,
     )
-    await desk.call(desk.manager.register, sky.slots, tiers)
+    await desk.call(desk.manager.register, clusters.slots, tiers)
     try:
-        await sky.prepare(choice.task, say)
-        yield Workplace(executor=sky, slots=sky.slots)
+        await clusters.prepare(choice.task, say)
+        yield Workplace(executor=clusters, slots=clusters.slots)
     finally:
         say("tearing down the clusters")
-        await sky.close()
+        await clusters.close()
 
 
-async def _end_orphans(home: Home, desk: LeaseDesk, session: str, say: Say) -> None:
+async def _end_orphans(home: Home, desk: LeaseDesk, session: str, say: Say, sky: OpenCloud) -> None:
     """End what other sessions of the home left running when they died, and take their slots back."""
     registry = Registry(home.clusters)
     for record in registry.all():
         if record.session != session:
             say(f"tearing down {record.cluster}, left by session {record.session}")
-            await asyncio.to_thread(tear_down, SkySdk(), registry, record.cluster)
+            await asyncio.to_thread(tear_down, sky(None), registry, record.cluster)
     for lease in await desk.call(desk.manager.live):
         if lease.session != session:
             await LocalExecutor(home.session(lease.session) / "trials", data_folder()).cancel(lease.request_id)

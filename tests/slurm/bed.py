@@ -19,37 +19,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from swarm.executors.sky.registry import PREFIX
 from tests.slurm.files import GRES_CONF, PROLOG, SLURM_CONF, SSHD_CONFIG, UV_SHIM
+from tests.slurm.packages import NoBed, NoPackages, certificates, install, run, uv, uv_env
 
-PACKAGES = (
-    "slurmctld",
-    "slurmd",
-    "slurm-client",
-    "munge",
-    "openssh-server",
-    "openssh-client",
-    "rsync",
-    "socat",
-    "curl",
-)
 USER = "nightswarm-bed"
 NODES = ("h100-0", "h200-0")
 SSH_PORT, SLURM_PORT = 2322, 17817  # and the nodes' daemons above it
 DAEMONS = ("munged", "sshd", "slurmctld", *(f"slurmd-{node}" for node in NODES))
-
-
-class NoBed(Exception):
-    """The bed does not come up; the message says why."""
-
-
-class NoPackages(NoBed):
-    """Debian's packages cannot be installed here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +51,8 @@ class Bed:
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "SKYPILOT_DISABLE_USAGE_COLLECTION": "1",
         }
-        if certificates := _certificates():
-            found["SSL_CERT_FILE"] = certificates
+        if bundle := certificates():
+            found["SSL_CERT_FILE"] = bundle
         return found
 
     @property
@@ -88,7 +71,7 @@ class Bed:
         """Install what is missing and start everything; returns when both nodes are idle. Raises NoPackages, NoBed."""
         if os.getuid() != 0:
             raise NoPackages("a Slurm bed needs root: it installs packages, makes a user and starts daemons")
-        _install()
+        install()
         for name in ("run", "log", "state", "dev", "munge", "ssh", "uvcache", *(f"spool/{node}" for node in NODES)):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._make_user()
@@ -105,16 +88,16 @@ class Bed:
         try:
             old = pwd.getpwnam(USER).pw_dir
         except KeyError:
-            _run("useradd", "--no-create-home", "--home-dir", str(home), "--shell", "/bin/bash", USER)
-            _run("usermod", "--password", "*", USER)  # no password fits; an account that is locked may not log in
+            run("useradd", "--no-create-home", "--home-dir", str(home), "--shell", "/bin/bash", USER)
+            run("usermod", "--password", "*", USER)  # no password fits; an account that is locked may not log in
         else:
             if old != str(home):
-                _run("usermod", "--home", str(home), USER)
+                run("usermod", "--home", str(home), USER)
         if not home.exists():
             shutil.copytree("/etc/skel", home)
         for path in (home, self.shared, self.folder / "uvcache"):
             path.mkdir(exist_ok=True)
-            _run("chown", "--recursive", f"{USER}:", str(path))
+            run("chown", "--recursive", f"{USER}:", str(path))
 
     def _make_devices(self) -> None:
         """Slurm wants a device file of its own for each GPU: copies of /dev/null."""
@@ -126,7 +109,7 @@ class Bed:
     def _make_keys(self) -> None:
         for name in ("host", "user"):
             if not (self.folder / "ssh" / name).exists():
-                _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "ssh" / name))
+                run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "ssh" / name))
         key = self.folder / "munge" / "key"
         if not key.exists():
             key.write_bytes(os.urandom(128))
@@ -147,7 +130,7 @@ class Bed:
                         file.write(f"{parent}\n")
                     parent.chmod(parent.stat().st_mode | 0o001)
         if not self.python.exists():
-            _run(str(base / "bin" / "python3"), "-m", "venv", "--without-pip", str(self.folder / "venv"))
+            run(str(base / "bin" / "python3"), "-m", "venv", "--without-pip", str(self.folder / "venv"))
             own = next((self.folder / "venv" / "lib").glob("python3*/site-packages"))
             own.rmdir()
             own.symlink_to(torch)  # a link, not a .pth file: what a sandbox shows is the folder it leads to
@@ -168,10 +151,10 @@ class Bed:
             "port_h100": SLURM_PORT + 1,
             "port_h200": SLURM_PORT + 2,
             "ssh_port": SSH_PORT,
-            "uv": _uv(),
-            "exports": "".join(f"export {name}={value}\n" for name, value in _uv_env(self.folder).items()),
-            "prints": "".join(f"echo 'export {name}={value}'\n" for name, value in _uv_env(self.folder).items()),
-            "ssh_env": f"SLURM_CONF={self.folder}/slurm.conf" + _maybe(" SSL_CERT_FILE=", _certificates()),
+            "uv": uv(),
+            "exports": "".join(f"export {name}={value}\n" for name, value in uv_env(self.folder).items()),
+            "prints": "".join(f"echo 'export {name}={value}'\n" for name, value in uv_env(self.folder).items()),
+            "ssh_env": f"SLURM_CONF={self.folder}/slurm.conf" + _maybe(" SSL_CERT_FILE=", certificates()),
         }
         for name, text in (
             ("slurm.conf", SLURM_CONF),
@@ -187,6 +170,8 @@ class Bed:
     def _prepare_skypilot(self) -> None:
         """SkyPilot's own home: how it reaches the cluster, and a catalogue so that it downloads none."""
         home = self.folder / "home"
+        if self._api_server() is None:  # what an earlier bed left on its books is gone
+            shutil.rmtree(home / ".sky", ignore_errors=True)
         catalogue = home / ".sky" / "catalogs" / "v8" / "common"
         catalogue.mkdir(parents=True, exist_ok=True)
         (catalogue / "accelerators.csv").write_text("AcceleratorName,Clouds\nH100,\"['Slurm']\"\nH200,\"['Slurm']\"\n")
@@ -211,7 +196,7 @@ class Bed:
         }
         for name, (program, *arguments) in commands.items():
             if self._daemon(name) is None:
-                _run(_program(program), *arguments)
+                run(_program(program), *arguments)
         self.wait_for(lambda: self.node_states() == dict.fromkeys(NODES, "idle"), "idle nodes", seconds=60)
 
     # ── looking and acting ────────────────────────────────────────────────────────────────────────────────
@@ -257,6 +242,9 @@ class Bed:
                 family = [daemon, *daemon.children(recursive=True)] if name == "sshd" else [daemon]
                 _end(family)
         _end([process for process in psutil.process_iter(["username"]) if process.info["username"] == USER])
+        for path in (*Path("/tmp").glob(f"{PREFIX}*"), *self.folder.glob("user/.sky_clusters/*")):
+            if path.owner() == USER:  # SkyPilot's, of clusters that ended
+                shutil.rmtree(path)
         opened = self.folder / "opened.txt"
         if opened.exists():
             for line in opened.read_text(encoding="utf-8").splitlines():
@@ -273,13 +261,17 @@ class Bed:
 
     def _stop_api_server(self) -> None:
         """SkyPilot's own stop command, for a server whose home is this bed's: a plain kill leaves its port taken."""
+        if server := self._api_server():
+            sky = Path(server.cmdline()[0]).with_name("sky")
+            env = {**os.environ, **self.env}
+            subprocess.run([str(sky), "api", "stop"], env=env, capture_output=True, timeout=60, check=False)
+
+    def _api_server(self) -> psutil.Process | None:
+        """SkyPilot's API server with this bed's home, if one runs."""
         for process in psutil.process_iter(["cmdline"]):
             if "sky.server.server" in (process.info["cmdline"] or []):
-                if process.environ().get("HOME") == self.env["HOME"]:
-                    sky = Path(process.info["cmdline"][0]).with_name("sky")
-                    env = {**os.environ, **self.env}
-                    subprocess.run([str(sky), "api", "stop"], env=env, capture_output=True, timeout=60, check=False)
-                return
+                return process if process.environ().get("HOME") == self.env["HOME"] else None
+        return None
 
 
 _MUNGE_FILES = {
@@ -289,28 +281,6 @@ _MUNGE_FILES = {
     "seed-file": "munge/seed",
     "log-file": "log/munged.log",
 }
-
-
-def _install() -> None:
-    """Debian's packages, where they are missing. Raises NoPackages where they cannot be had."""
-    missing = [name for name in PACKAGES if "install ok installed" not in _dpkg(name)]
-    if not missing:
-        return
-    if shutil.which("apt-get") is None:
-        raise NoPackages(f"no apt-get to install {' '.join(missing)} with")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *missing]):
-        done = subprocess.run(["apt-get", *command], env=env, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise NoPackages(f"Debian packages cannot be installed: {said[-1] if said else command[0]}")
-
-
-def _dpkg(package: str) -> str:
-    if shutil.which("dpkg-query") is None:
-        return ""
-    query = ["dpkg-query", "--show", "--showformat=${Status}", package]
-    return subprocess.run(query, capture_output=True, text=True, check=False).stdout
 
 
 def _name_hosts(names: Sequence[str]) -> None:
@@ -325,35 +295,6 @@ def _name_hosts(names: Sequence[str]) -> None:
             hosts.write_text(f"127.0.0.1 {name}\n{hosts.read_text(encoding='utf-8')}", encoding="utf-8")
 
 
-def _uv() -> str:
-    """Where uv is; it comes with pip where it is not there. SkyPilot's setup of a node is made with it."""
-    if found := shutil.which("uv"):
-        return found
-    folder = Path("/usr/local/lib/nightswarm-uv")
-    if not (folder / "bin" / "uv").exists():
-        _run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), "uv")
-    return str(folder / "bin" / "uv")
-
-
-def _uv_env(folder: Path) -> dict[str, str]:
-    """Where uv finds packages: as this process's own environment says, with the system's certificates."""
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "UV_DEFAULT_INDEX")
-    env = {name: os.environ[name] for name in names if os.environ.get(name)}
-    if "UV_DEFAULT_INDEX" not in env and os.environ.get("PIP_INDEX_URL"):
-        env["UV_DEFAULT_INDEX"] = os.environ["PIP_INDEX_URL"]
-    if certificates := _certificates():
-        env["SSL_CERT_FILE"] = certificates
-    return {**env, "UV_PYTHON_DOWNLOADS": "never", "UV_CACHE_DIR": str(folder / "uvcache")}
-
-
-def _certificates() -> str:
-    """The system's bundle: uv has one of its own, which knows no proxy's certificate."""
-    for path in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt"):
-        if path and os.access(path, os.R_OK):
-            return path
-    return ""
-
-
 def _maybe(before: str, text: str) -> str:
     return before + text if text else ""
 
@@ -364,12 +305,6 @@ def _program(name: str) -> str:
     if found is None:
         raise NoBed(f"{name} is not installed")
     return found
-
-
-def _run(*command: str, env: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    if done.returncode != 0:
-        raise NoBed(f"{command[0]} failed: {(done.stderr or done.stdout).strip()}")
 
 
 def _end(processes: Sequence[psutil.Process]) -> None:

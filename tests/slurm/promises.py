@@ -7,7 +7,7 @@ the clusters over from the one before.
 import asyncio
 import itertools
 import os
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,11 +16,13 @@ import pytest
 
 from swarm.config import PoolSettings
 from swarm.executors.sky.executor import SkyExecutor
-from swarm.executors.sky.fleet import Patience
+from swarm.executors.sky.fleet import Patience, Tell
 from swarm.executors.sky.registry import Registry, tear_down
 from swarm.executors.sky.sdk import SkySdk
 from swarm.ports import Executor, TrialOrder
 from tests.contracts.test_executor import (  # collected from here, with the bench below
+    make_task,
+    nobody_told,
     task,  # noqa: F401
     test_a_cancelled_trial_is_preempted,  # noqa: F401
     test_a_crash_has_no_value,  # noqa: F401
@@ -29,7 +31,6 @@ from tests.contracts.test_executor import (  # collected from here, with the ben
     test_a_trial_never_submitted_is_preempted,  # noqa: F401
     test_trials_run_side_by_side,  # noqa: F401
 )
-from tests.executor_lab import nobody_told
 
 T = TypeVar("T")
 FOLDER = Path(os.environ["NIGHTSWARM_BED_TEST"])  # of the run; experiment.yaml lies in it
@@ -53,24 +54,20 @@ class ClusterBench:
             return await work
 
     def reopen(self) -> Executor:
-        return AnySlot(
-            FOLDER / "home",
-            self._session,
-            self._turn,
-        )
+        return AnySlot(self._session, self._turn)
 
 
 class AnySlot(SkyExecutor):
     """A SkyExecutor that chooses the slot of each order itself."""
 
-    def __init__(self, home: Path, session: str, turn: Iterator[int]) -> None:
+    def __init__(self, session: str, turn: Iterator[int], *, tell: Tell = nobody_told) -> None:
         super().__init__(
             SkySdk(),
-            home,
+            FOLDER / "home",
             session,
             POOLS,
             experiment=FOLDER / "experiment.yaml",
-            tell=nobody_told,
+            tell=tell,
             patience=Patience(again=1.0),
         )
         self._turn = turn
@@ -80,9 +77,26 @@ class AnySlot(SkyExecutor):
         await super().submit(replace(order, slot=slot))
 
 
+async def both_clusters_up() -> None:
+    """Start them as a session that is gone the next moment."""
+    up, all_up = set[str](), asyncio.Event()
+
+    async def tell(slots: Sequence[str], why: str | None) -> None:
+        if why is None:
+            up.update(slots)
+        if len(up) == len(executor.slots):
+            all_up.set()
+
+    executor = AnySlot("opening", itertools.repeat(0), tell=tell)
+    async with asyncio.timeout(SECONDS):
+        await executor.prepare(make_task(FOLDER / "task"), print)
+        await all_up.wait()
+
+
 @pytest.fixture(scope="session")
 def turn() -> Iterator[Iterator[int]]:
-    """Numbers slots, H100 and H200 by turns; at the end the clusters are torn down."""
+    """Numbers slots, H100 and H200 by turns, once both clusters are up; at the end the clusters are torn down."""
+    asyncio.run(both_clusters_up())
     yield itertools.chain.from_iterable(zip(itertools.cycle(range(13)), itertools.cycle(range(13, 16)), strict=False))
     registry = Registry(FOLDER / "home" / "clusters")
     for record in registry.all():

@@ -3,12 +3,13 @@
 import json
 import os
 import sqlite3
+import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,21 @@ EXPERIMENT = """\
 envs:
   NIGHTSWARM_ROOT: {shared}
 run: |
-  PYTHONPATH=. nice -n 10 {python} -m trainer.remote $NIGHTSWARM_DO
+  mkdir -p {shared}/devices && echo "$CUDA_VISIBLE_DEVICES" > {shared}/devices/on-$EXPERIMENT_ID
+  export PYTHONPATH=.
+  {core}nice -n 10 {python} -m trainer.remote $NIGHTSWARM_DO
 """
 CONFIG = """\
 executor = "sky"
 experiment = "experiment.yaml"
 
 [[pool]]
-accelerators = "H100"
+accelerators = "H100:{h100}"
 infra = "slurm/bed/h100"
-count = {h100}
 
 [[pool]]
-accelerators = "H200"
+accelerators = "H200:{h200}"
 infra = "slurm/bed/h200"
-count = {h200}
 
 [tiers.screen]
 accelerators = ["H100"]
@@ -56,20 +57,24 @@ class BedSession:
 
     bed: Bed
     folder: Path
+    processes: list["subprocess.Popen[str]"] = field(default_factory=list)  # all that were started
 
     @property
     def home(self) -> Path:
         return self.folder / "home"
 
-    def configure(self, *, h100: int, h200: int, budget: float) -> None:
-        """One cluster an accelerator; ``budget``: CPU-seconds of a trial on either tier."""
+    def configure(self, *, h100: int, h200: int, budget: float, crowded: bool) -> None:
+        """One cluster a kind, with so many devices; ``budget``: CPU-seconds of a trial on either tier.
+
+        ``crowded``: there are more devices than cores, so trials wait for a core once they have a device.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_experiment(self.bed, self.folder)
+        write_experiment(self.bed, self.folder, crowded=crowded)
         (self.folder / "swarm.toml").write_text(CONFIG.format(h100=h100, h200=h200, budget=budget), encoding="utf-8")
 
     def swarm(self, *arguments: str) -> "subprocess.Popen[str]":
         """One call of the command line."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(Path(sys.executable).with_name("swarm")), "--home", str(self.home), *arguments],
             env={**os.environ, **self.bed.env},
             stdout=subprocess.PIPE,
@@ -77,10 +82,20 @@ class BedSession:
             text=True,
             start_new_session=True,
         )
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
 
     def start(self, experiments: int) -> "subprocess.Popen[str]":
         config = str(self.folder / "swarm.toml")
-        return self.swarm("start", "tinytext", "--config", config, "--experiments", str(experiments), "--plain")
+        return self.swarm(
+            "start", "tinytext", "--config", config, "--experiments", str(experiments), "--plain", "--no-web"
+        )
 
     def events(self) -> list[Event]:
         if not (self.home / "ledger.db").exists():
@@ -100,7 +115,7 @@ class BedSession:
         """Slots of trials that have not ended."""
         return [trial["slot"] for trial in self.trials().values() if "outcome" not in trial]
 
-    def wait_for_trials(self, count: int, process: "subprocess.Popen[str]", *, seconds: float = 600.0) -> None:
+    def wait_for_trials(self, count: int, process: "subprocess.Popen[str]", *, seconds: float = 900.0) -> None:
         """Until ``count`` trials have ended and one is running."""
         deadline = time.monotonic() + seconds
         while True:
@@ -116,30 +131,76 @@ class BedSession:
         paths = self.home.glob("sessions/*/trials/*/placed.json")
         return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
-    def gaps(self) -> list[float]:
-        """Seconds between the end of one trial and the beginning of the next on one slot, where the next one was
-        already asked for. Only for clusters of one slot.
+    def gaps(self) -> list["Gap"]:
+        """All times between two trials on one device, where the second was already asked for when the first ended.
 
         From the times of the trials' files on the cluster, so neither swarm nor SkyPilot takes part in the measuring.
         """
         with closing(sqlite3.connect(self.home / "leases.db")) as db:
             asked = dict(db.execute("SELECT id, requested_at FROM requests").fetchall())
-        runs: dict[str, list[tuple[float, float, str]]] = {}  # life of a cluster -> begin, end and name of each trial
+        kinds = {name: trial["accelerator"] for name, trial in self.trials().items()}
+        runs: dict[tuple[str, str], list[tuple[float, str, Path]]] = {}  # device of a life -> begin, name, result
         for name, place in self.places().items():
             for result in self.bed.shared.glob(f"trials/{place['life']}/*/{name}/result.json"):
-                began = (result.parent / "spec.json").stat().st_mtime
-                runs.setdefault(place["life"], []).append((began, result.stat().st_mtime, name))
+                noted = self.bed.shared / "devices" / f"on-{name}"
+                device = (place["life"], noted.read_text(encoding="ascii").strip())
+                runs.setdefault(device, []).append((noted.stat().st_mtime, name, result))
         return [
-            began - ended
-            for life in runs.values()
-            for (_, ended, _), (began, _, name) in pairwise(sorted(life))
-            if asked[name] <= ended
+            Gap(
+                kind=kinds[name],
+                job=began - before.stat().st_mtime,
+                trial=result.with_name("spec.json").stat().st_mtime - before.stat().st_mtime,
+                in_line=self._queued_at(name) <= before.stat().st_mtime,
+            )
+            for device in runs.values()
+            for (_, _, before), (began, name, result) in pairwise(sorted(device))
+            if asked[name] <= before.stat().st_mtime
         ]
 
+    def _queued_at(self, name: str) -> float:
+        """When a trial's job was in the cluster's queue at the latest, in unix seconds."""
+        (path,) = self.home.glob(f"sessions/*/trials/{name}/placed.json")
+        return path.stat().st_mtime
 
-def write_experiment(bed: Bed, folder: Path) -> None:
-    """An experiment.yaml that runs trials with the bed's Python. The bed has fewer cores than devices: trials are
-    nice to the cluster's own processes."""
+    def figures(self) -> str:
+        """What ran where, how it ended, and how long devices waited."""
+        trials = self.trials().values()
+        ran = Counter((trial["accelerator"], trial["tier"], trial.get("outcome", "unfinished")) for trial in trials)
+        lines = [
+            f"{kind}: {count} trials of tier {tier} {outcome}" for (kind, tier, outcome), count in sorted(ran.items())
+        ]
+        for kind in ("H100", "H200"):
+            for what, gaps in (
+                ("in all", [gap for gap in self.gaps() if gap.kind == kind]),
+                (
+                    "with the next job queued on the cluster",
+                    [gap for gap in self.gaps() if gap.kind == kind and gap.in_line],
+                ),
+            ):
+                if gaps:
+                    lines.append(
+                        f"{kind}: {len(gaps)} gaps {what}, median: {statistics.median(gap.job for gap in gaps):.1f} s "
+                        f"to the next job, {statistics.median(gap.trial for gap in gaps):.1f} s to its trial"
+                    )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A time between two trials on one device."""
+
+    kind: str  # of accelerator
+    job: float  # seconds from the result of one to the first command of the next one's job
+    trial: float  # seconds from the result of one to the beginning of the next
+    in_line: bool  # the next one's job was in the cluster's queue by then
+
+
+def write_experiment(bed: Bed, folder: Path, *, crowded: bool) -> None:
+    """An experiment.yaml that runs trials with the bed's Python, nice to the cluster's own processes.
+
+    ``crowded``: each trial draws one of the machine's cores and waits for it, so that what shares it stays measurable.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    text = EXPERIMENT.format(shared=bed.shared, python=bed.python)
+    core = f"flock {bed.shared}/core-$((RANDOM % {os.cpu_count()})) " if crowded else ""
+    text = EXPERIMENT.format(shared=bed.shared, python=bed.python, core=core)
     (folder / "experiment.yaml").write_text(text, encoding="utf-8")

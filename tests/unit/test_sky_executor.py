@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from swarm.executors.sky.executor import SkyExecutor
 from swarm.executors.sky.recipe import recipe
 from swarm.executors.sky.registry import Registry, berths
 from swarm.ports import Slot, TrialOrder
-from tests.executor_lab import ENDLESS, GOOD, make_task, order, sky_executor
+from tests.contracts.test_executor import ENDLESS, GOOD, make_task, order, sky_executor
 from tests.fake_cloud import FakeCloud
 from trainer.contract import Outcome, parcel
 
@@ -27,11 +28,21 @@ class News:
 
     def __init__(self) -> None:
         self.why: dict[str, str | None] = {}  # slot -> why it is unavailable
+        self.waits: list[float] = []  # seconds until a next try, as told
         self.changed = asyncio.Event()
 
     async def tell(self, slots: Sequence[str], why: str | None) -> None:
         self.why.update(dict.fromkeys(slots, why))
+        if why is not None and (found := re.search(r"tried again in ([\d.]+) s", why)):
+            self.waits.append(float(found[1]))
         self.changed.set()
+
+    async def tried_again(self, times: int) -> list[float]:
+        async with asyncio.timeout(30):
+            while len(self.waits) < times:
+                self.changed.clear()
+                await self.changed.wait()
+        return self.waits[:times]
 
     async def wait_for(self, slot: str, *, available: bool) -> str | None:
         async with asyncio.timeout(30):
@@ -98,18 +109,19 @@ async def until_running(yard: Yard, name: str) -> None:
 async def test_a_session_begins_with_what_it_gets_and_the_rest_follows(yard: Yard) -> None:
     planned = berths(yard.folder / "home", [TWO])
     (first,), (second,) = (berth.slots for berth in planned)
-    yard.cloud.full.add(planned[0].cluster)
+    yard.cloud.full.add(planned[0].name)
     executor = await yard.ready(TWO)
     why = await yard.news.wait_for(first.name, available=False)
     await yard.news.wait_for(second.name, available=True)
     assert why is not None
     await executor.submit(yard.order("t1", slot=second.name))
     assert (await executor.result("t1")).metric == 1.25
+    assert await yard.news.tried_again(4) == [0.05, 0.1, 0.2, 0.2]  # twice as long each time, up to a limit
     yard.cloud.full.clear()
     await yard.news.wait_for(first.name, available=True)
     await executor.submit(yard.order("t2", slot=first.name))
     assert (await executor.result("t2")).metric == 1.25
-    assert yard.cloud.launched == [planned[1].cluster, planned[0].cluster]
+    assert [name.rpartition("-")[0] for name in yard.cloud.launched] == [planned[1].name, planned[0].name]
 
 
 async def test_a_cluster_that_dies_loses_its_trials_once_and_comes_back(yard: Yard) -> None:
@@ -146,6 +158,18 @@ async def test_a_cluster_that_does_not_answer_is_replaced(yard: Yard) -> None:
     await yard.news.wait_for("cpu-0", available=True)
     await executor.submit(yard.order("t2"))
     assert (await executor.result("t2")).metric == 1.25
+
+
+async def test_no_cluster_is_blamed_while_skypilot_does_not_answer(yard: Yard) -> None:
+    executor = await yard.ready()
+    yard.cloud.away = True
+    await executor.submit(yard.order("t1"))
+    async with asyncio.timeout(30):
+        while yard.cloud.unanswered < 10:
+            await asyncio.sleep(0.01)
+    yard.cloud.away = False
+    assert (await executor.result("t1")).metric == 1.25
+    assert len(yard.cloud.launched) == 1
 
 
 async def test_closing_leaves_nothing(yard: Yard) -> None:
@@ -211,6 +235,20 @@ async def test_a_trial_of_a_cluster_that_died_unseen_is_preempted(yard: Yard) ->
     resumed = await yard.ready()
     await resumed.submit(yard.order("t1", ENDLESS))
     assert (await resumed.result("t1")).outcome is Outcome.PREEMPTED
+
+
+async def test_a_trial_waits_until_its_cluster_is_found_again(yard: Yard) -> None:
+    """A resumed session begins with the clusters that are found; a trial of its earlier run may belong to another."""
+    await yard.ready(TWO)
+    second = berths(yard.folder / "home", [TWO])[1]
+    await yard.news.wait_for(second.slots[0].name, available=True)
+    yard.cloud.hidden.add(second.name)
+    resumed = await yard.ready(TWO)
+    submitted = asyncio.create_task(resumed.submit(yard.order("t1", slot=second.slots[0].name)))
+    await asyncio.wait({submitted}, timeout=0.05)
+    yard.cloud.hidden.clear()
+    await submitted
+    assert (await resumed.result("t1")).metric == 1.25
 
 
 async def test_a_candidate_too_large_for_a_job_is_refused(yard: Yard) -> None:

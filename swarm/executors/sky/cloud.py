@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 from swarm.errors import SwarmError
@@ -26,6 +27,10 @@ class JobState(StrEnum):
 
 class CloudError(SwarmError):
     """SkyPilot could not do what was asked; it may the next time."""
+
+
+class NoAnswer(CloudError):
+    """SkyPilot itself does not answer, which says nothing of any cluster."""
 
 
 class NoCapacity(CloudError):
@@ -84,3 +89,6 @@ class Cloud(Protocol):
     def down(self, cluster: str) -> None:
         """Tear the cluster down and return when it is gone; a no-op when it is."""
         ...
+
+
+OpenCloud = Callable[[Path | None], Cloud]  # makes one; what it says itself goes to the end of a file, or nowhere

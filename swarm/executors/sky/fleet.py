@@ -31,13 +31,17 @@ class Patience:
 
 
 class Cluster:
-    """One cluster of the fleet, through all its lives."""
+    """One cluster of the fleet, through all its lives.
+
+    SkyPilot knows each life by a name of its own: what is left of one where its machine died (a queue of jobs, in a
+    home that machines share) is not in the way of the next.
+    """
 
     def __init__(self, berth: Berth) -> None:
-        self.name = berth.cluster
+        self.name = berth.name
         self.berth = berth
         self.slots = [slot.name for slot in berth.slots]
-        self.life = ""  # names the time since it was last started; a trial belongs to one life
+        self.life = ""  # SkyPilot's name of the present life; a trial belongs to one
         self.settled = asyncio.Event()  # it is known whether a life that an earlier run left goes on
         self.up = asyncio.Event()
         self.suspected = asyncio.Event()  # somebody had trouble with it
@@ -73,7 +77,7 @@ class Fleet:
     def __init__(
         self, cloud: Cloud, registry: Registry, berths: Sequence[Berth], *, session: str, tell: Tell, patience: Patience
     ) -> None:
-        self.clusters = {berth.cluster: Cluster(berth) for berth in berths}
+        self.clusters = {berth.name: Cluster(berth) for berth in berths}
         self._cloud = cloud
         self._registry = registry
         self._session = session
@@ -134,9 +138,9 @@ class Fleet:
             except CloudError as error:
                 self._faults[cluster.name] = error
                 self._news.set()
-                await self._tell(cluster.slots, f"{error}; tried again in {wait:.0f} s")
-                say(f"{cluster.name} is not available: {error}; tried again in {wait:.0f} s")
-                await self._tear_down(cluster.name)  # a cluster that came up and failed to set up costs money
+                await self._tell(cluster.slots, f"{error}; tried again in {wait:g} s")
+                say(f"{cluster.name} is not available: {error}; tried again in {wait:g} s")
+                await self._tear_down(cluster.life)  # a cluster that came up and failed to set up costs money
                 cluster.end()
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, self._patience.last_retry)
@@ -151,20 +155,19 @@ class Fleet:
             cluster.up.clear()
             await self._tell(cluster.slots, "its cluster was lost and is being started anew")
             say(f"{cluster.name} was lost; its trials run again elsewhere or when it is back")
-            await self._tear_down(cluster.name)
+            await self._tear_down(cluster.life)
             cluster.end()
 
     async def _start(self, cluster: Cluster, recipe: Recipe, say: Say) -> None:
         """Bring a cluster up, or take over the one that an earlier run left. Raises CloudError."""
-        record = self._registry.get(cluster.name)
-        if record is not None and record.ready:
-            if await self._is_up(cluster):
+        if record := self._registry.of(cluster.name):
+            if record.ready and await self._is_up(record.cluster):
                 say(f"{cluster.name} is taken over from an earlier run")
-                cluster.begin(record.life)
+                cluster.begin(record.cluster)
                 return
-            await self._tear_down(cluster.name)
-        cluster.begin(uuid.uuid4().hex[:8])
-        mine = Record(cluster=cluster.name, session=self._session, life=cluster.life, ready=False)
+            await self._tear_down(record.cluster)
+        cluster.begin(f"{cluster.name}-{uuid.uuid4().hex[:6]}")
+        mine = Record(cluster=cluster.life, berth=cluster.name, session=self._session, ready=False)
         self._registry.put(mine)
         pool = cluster.berth.pool
         loop = asyncio.get_running_loop()
@@ -172,10 +175,10 @@ class Fleet:
         def hear(line: str) -> None:
             loop.call_soon_threadsafe(say, f"{cluster.name}: {line}")
 
-        opening = recipe.opening(cluster.name, pool)
-        job = await beside(self._cloud.launch, cluster.name, opening, autostop_minutes=pool.autostop)
-        said = await beside(self._cloud.follow, cluster.name, job, hear)
-        if await beside(self._cloud.state, cluster.name, job) is not JobState.SUCCEEDED:
+        opening = recipe.opening(cluster.life, pool)
+        job = await beside(self._cloud.launch, cluster.life, opening, autostop_minutes=pool.autostop)
+        said = await beside(self._cloud.follow, cluster.life, job, hear)
+        if await beside(self._cloud.state, cluster.life, job) is not JobState.SUCCEEDED:
             lines = [line.strip() for line in said.splitlines() if line.strip()]
             raise BadCloudConfig(f"its setup failed: {lines[-1] if lines else 'it printed nothing'}")
         self._registry.put(replace(mine, ready=True))
@@ -188,14 +191,14 @@ class Fleet:
             except TimeoutError:
                 pass
             cluster.suspected.clear()
-            if not await self._is_up(cluster):
+            if not await self._is_up(cluster.life):
                 return
 
-    async def _is_up(self, cluster: Cluster) -> bool:
+    async def _is_up(self, name: str) -> bool:
         """Ask the infrastructure until it answers."""
         while True:
             try:
-                return cluster.name in await beside(self._cloud.up, [cluster.name])
+                return name in await beside(self._cloud.up, [name])
             except CloudError:
                 await asyncio.sleep(self._patience.again)
 
@@ -204,7 +207,7 @@ class Fleet:
     async def _clear(self, say: Say) -> None:
         """Tear down clusters of an earlier run that are configured no more."""
         for record in self._registry.all():
-            if record.cluster not in self.clusters:
+            if record.berth not in self.clusters:
                 say(f"tearing down {record.cluster}, which no [[pool]] asks for any more")
                 await self._tear_down(record.cluster)
 

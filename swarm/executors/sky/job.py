@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.executors.folders import disk_full_said
-from swarm.executors.sky.cloud import BadCloudConfig, Cloud, CloudError, Config
+from swarm.executors.sky.cloud import BadCloudConfig, Cloud, CloudError, Config, NoAnswer
 from swarm.executors.sky.fleet import Cluster, Patience
 from swarm.executors.sky.threads import beside
 from trainer import contract
@@ -27,8 +27,8 @@ _TRIES = 5  # troubles in a row before the cluster is given up
 class Place:
     """Where a trial runs."""
 
-    cluster: str
-    life: str  # of the cluster
+    cluster: str  # of the fleet
+    life: str  # of the cluster: what SkyPilot calls it
     job: int | None = None  # SkyPilot's number of it; None: not known to be queued
 
 
@@ -78,7 +78,7 @@ class TrialJob:
             if self._end.done() or self._place.job is None:
                 break
             try:
-                await beside(self._cloud.cancel, self._cluster.name, self._place.job)
+                await beside(self._cloud.cancel, self._place.life, self._place.job)
                 break
             except CloudError:
                 self._cluster.suspect(condemn=attempt == _TRIES - 1)
@@ -104,7 +104,7 @@ class TrialJob:
             lost = asyncio.create_task(self._cluster.end_of(self._place.life))
             try:
                 await asyncio.wait({job, lost}, return_when=asyncio.FIRST_COMPLETED)
-                return job.result() if job.done() else self._close(f"its cluster {self._place.cluster} was lost")
+                return job.result() if job.done() else self._close(f"its cluster {self._place.life} was lost")
             finally:
                 job.cancel()
                 lost.cancel()
@@ -122,6 +122,8 @@ class TrialJob:
                 troubles = 0
             except BadCloudConfig as error:
                 return self._close(str(error))
+            except NoAnswer:
+                pass  # the cluster is not to blame
             except CloudError:
                 troubles += 1
                 self._cluster.suspect(condemn=troubles >= _TRIES)
@@ -131,20 +133,20 @@ class TrialJob:
         """See that the job is queued and its number known; False when it shall not be. Raises CloudError."""
         job = None
         if not self._fresh:  # an earlier run, or a call that failed, may have queued it
-            job = await beside(self._cloud.find, self._cluster.name, self.folder.name)
+            job = await beside(self._cloud.find, self._place.life, self.folder.name)
         self._fresh = False
         if job is None:
             if self._cancelled:
                 return False
             config = json.loads((self.folder / _JOB).read_text(encoding="utf-8"))
-            job = await beside(self._cloud.submit, self._cluster.name, config)
+            job = await beside(self._cloud.submit, self._place.life, config)
         self._place = replace(self._place, job=job)
         await asyncio.to_thread(self._note_place)
         return True
 
     async def _follow(self) -> TrialResult | None:
         """What came of the job; None while it goes on. Raises CloudError."""
-        name, job = self._cluster.name, self._place.job
+        name, job = self._place.life, self._place.job
         assert job is not None
         self._queued.set()
         said = await beside(self._cloud.follow, name, job)

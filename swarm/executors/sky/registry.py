@@ -20,9 +20,9 @@ LEAD_SECONDS = 30.0  # SkyPilot needs 10 to 20 s from the order to a job's start
 
 @dataclass(frozen=True, kw_only=True)
 class Berth:
-    """One cluster of a pool and its slots."""
+    """Room for one cluster of a pool, and its slots."""
 
-    cluster: str  # its name, unique among homes
+    name: str  # unique among homes
     pool: PoolSettings
     slots: tuple[Slot, ...]  # one an accelerator
 
@@ -31,14 +31,14 @@ class Berth:
 class Record:
     """What is on disk about one cluster."""
 
-    cluster: str
+    cluster: str  # what SkyPilot calls it
+    berth: str  # whose cluster it is
     session: str  # whose working folder it has
-    life: str  # names the time since it was started; a trial belongs to one life of a cluster
     ready: bool  # its setup and the task's data are done
 
 
 def berths(home: Path, pools: Sequence[PoolSettings]) -> tuple[Berth, ...]:
-    """The clusters of these pools, with names that no other home gives."""
+    """Room for the clusters of these pools, with names that no other home gives."""
     mark = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:6]
     clusters: dict[str, int] = {}
     slots: dict[str, int] = {}
@@ -50,7 +50,7 @@ def berths(home: Path, pools: Sequence[PoolSettings]) -> tuple[Berth, ...]:
             clusters[kind], slots[kind] = number + 1, first + pool.each
             made.append(
                 Berth(
-                    cluster=f"{PREFIX}{mark}-{kind}-{number}",
+                    name=f"{PREFIX}{mark}-{kind}-{number}",
                     pool=pool,
                     slots=tuple(
                         Slot(
@@ -76,10 +76,9 @@ class Registry:
         """Every record, by name."""
         return [self._read(path) for path in sorted(self._folder.glob("*.json"))]
 
-    def get(self, cluster: str) -> Record | None:
-        """The record of one cluster; None where it has none."""
-        path = self._folder / f"{cluster}.json"
-        return self._read(path) if path.exists() else None
+    def of(self, berth: str) -> Record | None:
+        """The cluster of a berth; None where it has none."""
+        return next((record for record in self.all() if record.berth == berth), None)
 
     def put(self, record: Record) -> None:
         """Write or replace a record."""

@@ -6,12 +6,23 @@ Source of the calls' meaning: https://docs.skypilot.co/en/latest/reference/api.h
 import io
 import os
 import re
+import threading
 import urllib.request
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
-from swarm.executors.sky.cloud import BadCloudConfig, CloudError, ClusterGone, Config, JobState, NoCapacity
+from swarm.executors.sky.aside import printing_to
+from swarm.executors.sky.cloud import (
+    BadCloudConfig,
+    CloudError,
+    ClusterGone,
+    Config,
+    JobState,
+    NoAnswer,
+    NoCapacity,
+)
 
 T = TypeVar("T")
 
@@ -24,16 +35,24 @@ _STATES = {
     "CANCELLED": JobState.CANCELLED,
 }  # all others are ways to fail
 _PORT = 46580  # of an API server on this machine
+# Orders at once: one machine's API server keeps four processes for them and starts another for each beyond; and when
+# they take all of its cores it answers nobody.
+_ORDERS_AT_ONCE = min(4, os.cpu_count() or 1)
 _OWN_LINE = re.compile(r"(?:\x1b\[\d*m)*\([^()]*\bpid=\d+[^()]*\)(?:\x1b\[\d*m)* (.*)")
 
 
 class SkySdk:
     """SkyPilot as this machine's user has configured it. The API server starts with the first call."""
 
-    def launch(self, cluster: str, config: Config, *, autostop_minutes: int) -> int:
-        import sky
+    def __init__(self, log: Path | None = None) -> None:
+        """``log``: gets the lines that SkyPilot prints itself; None: nobody does."""
+        self._log = log
+        self._orders = threading.BoundedSemaphore(_ORDERS_AT_ONCE)
 
-        with _told(bad=(ValueError, TypeError)):
+    def launch(self, cluster: str, config: Config, *, autostop_minutes: int) -> int:
+        with self._told(bad=(ValueError, TypeError)):
+            import sky
+
             job, _ = sky.get(
                 sky.launch(
                     sky.Task.from_yaml_config(config),
@@ -45,70 +64,103 @@ class SkySdk:
             return _number(job)
 
     def submit(self, cluster: str, config: Config) -> int:
-        import sky
+        with self._orders, self._told():
+            import sky
 
-        with _told():
             job, _ = sky.get(sky.exec(sky.Task.from_yaml_config(config), cluster_name=cluster))
             return _number(job)
 
     def find(self, cluster: str, name: str) -> int | None:
-        import sky
+        with self._told():
+            import sky
 
-        with _told():
             jobs = [job["job_id"] for job in sky.get(sky.queue(cluster)) if job["job_name"] == name]
             return max(jobs, default=None)
 
     def follow(self, cluster: str, job: int, hear: Callable[[str], None] = lambda _: None) -> str:
-        import sky
-
         said = _Heard(hear)
-        with _told():
+        with self._told():
+            import sky
+
             sky.tail_logs(cluster, job, follow=True, output_stream=said)
         return said.getvalue()
 
     def state(self, cluster: str, job: int) -> JobState:
-        import sky
+        with self._told():
+            import sky
 
-        with _told():
             found = sky.get(sky.job_status(cluster, [job])).get(job)
         return JobState.FAILED if found is None else _STATES.get(found.value, JobState.FAILED)
 
     def cancel(self, cluster: str, job: int) -> None:
-        import sky
+        with self._told():
+            import sky
 
-        with _told():
             sky.get(sky.cancel(cluster, job_ids=[job]))
 
     def up(self, clusters: Collection[str]) -> set[str]:
-        import sky
-
         if not clusters:
             return set()
-        with _told():
+        with self._told():
+            import sky
+
             found = sky.get(sky.status(cluster_names=list(clusters), refresh=sky.StatusRefreshMode.FORCE))
         return {one["name"] for one in found if one["status"] is sky.ClusterStatus.UP}
 
     def known(self) -> list[str]:
-        import sky
+        with self._told():
+            import sky
 
-        with _told():
             return [one["name"] for one in sky.get(sky.status())]
 
     def infras(self) -> list[str]:
         """Where SkyPilot can start clusters, by name. Raises CloudError."""
-        from sky.client import sdk
+        with self._told():
+            from sky.client import sdk
 
-        with _told():
             return sorted(str(name) for name in sdk.get(sdk.enabled_clouds()))
 
     def down(self, cluster: str) -> None:
-        import sky
-
         try:
-            with _told():
+            with self._told():
+                import sky
+
                 sky.get(sky.down(cluster))
         except ClusterGone:
             return
+
+    @contextmanager
+    def _told(self, bad: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """SkyPilot's errors in our words. It raises many kinds; each is a CloudError here, so that none ends a session.
+
+        ``bad``: those that say the configuration is to blame. Of a running cluster a ValueError does not: an answer
+        that a dying node cut short is one.
+        """
+        with printing_to(self._log):
+            from sky import exceptions
+
+            blamed: tuple[type[Exception], ...] = (
+                exceptions.InvalidSkyPilotConfigError,
+                exceptions.ResourcesMismatchError,
+                *bad,
+            )
+            try:
+                yield
+            except exceptions.ClusterDoesNotExist as error:
+                raise ClusterGone(_line(error)) from error
+            except exceptions.ClusterNotUpError as error:
+                raise ClusterGone(_line(error)) from error
+            except exceptions.ResourcesUnavailableError as error:
+                raise NoCapacity(_line(error)) from error
+            except (exceptions.ApiServerConnectionError, OSError) as error:
+                answered = getattr(error, "response", None) is not None  # the errors of requests are OSErrors
+                raise (CloudError if answered else NoAnswer)(f"SkyPilot: {_line(error)}") from error
+            except blamed as error:
+                raise BadCloudConfig(_line(error)) from error
+            except CloudError:
+                raise
+            except Exception as error:
+                raise CloudError(f"SkyPilot: {_line(error)}") from error
 
 
 def api_server_runs() -> bool:
@@ -141,36 +193,6 @@ def _number(job: int | None) -> int:
     if job is None:
         raise CloudError("SkyPilot queued no job; see `sky api logs`")
     return job
-
-
-@contextmanager
-def _told(bad: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """SkyPilot's errors in our words. It raises many kinds; each is a CloudError here, so that none ends a session.
-
-    ``bad``: those that say the configuration is to blame. Of a running cluster a ValueError does not: an answer that a
-    dying node cut short is one.
-    """
-    from sky import exceptions
-
-    blamed: tuple[type[Exception], ...] = (
-        exceptions.InvalidSkyPilotConfigError,
-        exceptions.ResourcesMismatchError,
-        *bad,
-    )
-    try:
-        yield
-    except exceptions.ClusterDoesNotExist as error:
-        raise ClusterGone(_line(error)) from error
-    except exceptions.ClusterNotUpError as error:
-        raise ClusterGone(_line(error)) from error
-    except exceptions.ResourcesUnavailableError as error:
-        raise NoCapacity(_line(error)) from error
-    except blamed as error:
-        raise BadCloudConfig(_line(error)) from error
-    except CloudError:
-        raise
-    except Exception as error:
-        raise CloudError(f"SkyPilot: {_line(error)}") from error
 
 
 def _line(error: BaseException) -> str:
