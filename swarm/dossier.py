@@ -1,6 +1,7 @@
 """All that is on record of an experiment, for whoever shows it: the terminal, the pages, coding agents."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from swarm.errors import InputError
@@ -45,10 +46,15 @@ def dossier(place: Home, view: View, one: Experiment) -> Json:
         "reasons": list(one.reasons),
         "verdict": dict(one.verdict),
         "history": [
-            {"at": event.at, "kind": event.kind, "key": event.key, "data": dict(event.data)}
+            {"at": event.at, "kind": event.kind, "key": event.key, "data": _open(event.data, over=view.state.ended)}
             for event in view.history(one.id)
         ],
     }
+
+
+def _open(data: Mapping[str, object], *, over: str | None) -> Json:
+    """What an event told, without the hidden shard's score before the session is over: agents read it too."""
+    return {name: value for name, value in data.items() if name != "holdout" or over is not None}
 
 
 def _influence(view: View, one: Experiment) -> Json:
@@ -116,6 +122,7 @@ _MOVES = {
     "confirm": "confirmed",
     "refute": "refuted",
     "crash": "crashed",
+    "stack": "confirmed against the incumbent of before: validated against the new one",
     "rebase": "put on top of the new incumbent",
     "withdraw": "withdrawn",
 }

@@ -8,7 +8,7 @@ from swarm.research.experiment import Experiment, Move, Status
 from swarm.research.ledger import Event, Kind
 from swarm.status import Json, noise_floors
 from swarm.view import View
-from swarm.wording import duration, fates, improvement, plain, score, share, short
+from swarm.wording import duration, fates, improvement, plain, score, share, short, worth
 
 PROGRESS_SECONDS = 30.0  # between two lines of progress
 WAVE_SECONDS = 5.0  # without another proposal a wave is taken to be complete
@@ -84,7 +84,7 @@ class Narrator:
             self._wave.experiments.append(self._short(event.experiment))
             self._wave.last_at = event.at
             return []
-        if event.data["status"] == Status.BASELINE:
+        if event.data["status"] in (Status.BASELINE, Status.ABLATION):
             return []
         return [f"{self._short(event.experiment)} proposed: {event.data['hypothesis']}"]
 
@@ -115,7 +115,7 @@ class Narrator:
         trial = next(t for t in experiment.trials if t.id == event.key)
         told = f"{trial.value:.4f}" if trial.value is not None else f"{trial.outcome} {trial.message}"
         if trial.holdout is not None:
-            told += f", hidden shard {trial.holdout:.4f}"
+            told += ", the hidden shard is read"
         name = self._short(experiment.id)
         return [f"{name} {trial.tier} seed {trial.seed} on {trial.slot}: {told}", self._noise(experiment)]
 
@@ -134,6 +134,10 @@ class Narrator:
     def _wave_analysed(self, event: Event) -> list[str]:
         title = self._view.title(event.data["entry"])
         return [f"{event.key} analysed: {title or event.data['entry']}"]
+
+    def _ablated(self, event: Event) -> list[str]:
+        out = event.data["taken_out"]
+        return [f"worth {worth(change, out)}" for change in event.data["changes"]]
 
     def _told(self, event: Event) -> list[str]:
         return [f"{event.data['author']} {event.data['line']}"]
@@ -174,6 +178,7 @@ _MOVES = {
     Move.REFUTE: "{name} refuted: {why}",
     Move.REBASE: "{name} {why}",
     Move.WITHDRAW: "{name} withdrawn: {why}",
+    Move.STACK: "{name} stacked: {why}",
 }
 
 _TELL: Mapping[Kind, Callable[[Narrator, Event], list[str]]] = {
@@ -184,5 +189,6 @@ _TELL: Mapping[Kind, Callable[[Narrator, Event], list[str]]] = {
     Kind.TRIAL_ENDED: Narrator._trial_ended,
     Kind.WAVE_OPENED: Narrator._wave_opened,
     Kind.WAVE_ANALYSED: Narrator._wave_analysed,
+    Kind.ABLATED: Narrator._ablated,
     Kind.TOLD: Narrator._told,
 }

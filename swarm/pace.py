@@ -9,9 +9,13 @@ from swarm.leases.budget import Budget, Spent
 from swarm.leases.desk import LeaseDesk
 from swarm.ports import Slot
 from swarm.research.experiment import Status
+from swarm.research.hindsight import hidden_seeds
+from swarm.research.stack import kept_changes
 
 EXAM_PAIRS = 2  # fresh seeds of the closing examination
 EXAM_SHARE = 0.2  # of each limit at most; a session too short for it does without
+ABLATION_SHARE = 0.1  # of each limit at most, that the ablation of the incumbent may take
+FEWEST_PAIRS = 2  # validation seeds of an ablation in a short session
 
 
 class Pace:
@@ -68,16 +72,52 @@ class Pace:
         return self.in_time(tier) and (self.budget if self.examining else self._but_for_exam()).lasts()
 
     def exam_seconds(self) -> float:
-        """Time to keep free for the closing examination; 0 when there is nothing to examine or too little time.
+        """Time to keep free for the ablation and the closing examination; 0 when there is nothing to examine or too
+        little time.
 
         Slots that validate may be screening when it begins, and are waited for.
         """
         hours = self._lab.settings.limits.hours
         if self._state.incumbent.status is Status.BASELINE:
             return 0.0
-        rounds = -(-2 * EXAM_PAIRS // max(1, len(self._exam_slots)))
-        needed = rounds * self._lab.trials.expected_seconds("validate") + self._lab.trials.expected_seconds("screen")
-        return needed if hours is None or needed <= EXAM_SHARE * hours * 3600 else 0.0
+        needed = self._lasting(self._exam_runs()) + self._lab.trials.expected_seconds("screen")
+        if hours is not None and needed > EXAM_SHARE * hours * 3600:
+            return 0.0
+        return needed + self._lasting(self._ablation_runs(self.ablation_pairs()))
+
+    def ablation_pairs(self) -> int:
+        """Validation seeds on which each kept change of the incumbent can be told its worth; 0: it is told, or there
+        is too little time.
+        """
+        incumbent, limits = self._state.incumbent, self._lab.settings.limits
+        known = {incumbent.id, incumbent.verdict.get("instead_of")} & self._state.ablations.keys()
+        if incumbent.status is Status.BASELINE or known:
+            return 0
+        price = max((slot.price_per_hour for slot in self._exam_slots), default=0.0)
+        for pairs in (max(FEWEST_PAIRS, self._lab.settings.promotion.min_pairs), FEWEST_PAIRS):
+            runs = self._ablation_runs(pairs)
+            used = runs * self._lab.trials.expected_seconds("validate") / 3600
+            asked = (
+                (self._lasting(runs) / 3600, limits.hours),
+                (used, limits.gpu_hours),
+                (used * price, limits.dollars),
+            )
+            if all(limit is None or needed <= ABLATION_SHARE * limit for needed, limit in asked):
+                return pairs
+        return 0
+
+    def _ablation_runs(self, pairs: int) -> int:
+        """Trials of an ablation: every change out in turn, then all out that seem worth nothing."""
+        return (len(kept_changes(self._state)) + 1) * pairs
+
+    def _exam_runs(self) -> int:
+        """Trials of the closing examination that are still to be run."""
+        both = (self._state.incumbent, self._state.baseline)
+        return sum(max(0, EXAM_PAIRS - len(hidden_seeds(experiment))) for experiment in both)
+
+    def _lasting(self, runs: int) -> float:
+        """Seconds until so many validation trials have ended."""
+        return -(-runs // max(1, len(self._exam_slots))) * self._lab.trials.expected_seconds("validate")
 
     def may_validate(self) -> bool:
         """Whether a validation begun now ends before the closing examination must begin."""
@@ -100,7 +140,8 @@ class Pace:
 
     def _but_for_exam(self) -> Budget:
         """The budget without what the closing examination will take of it, where that is a small part."""
-        hours = 2 * EXAM_PAIRS * self._lab.trials.expected_seconds("validate") / 3600 if self.exam_seconds() else 0.0
+        runs = self._exam_runs() + self._ablation_runs(self.ablation_pairs()) if self.exam_seconds() else 0
+        hours = runs * self._lab.trials.expected_seconds("validate") / 3600
         dollars = hours * max((slot.price_per_hour for slot in self._exam_slots), default=0.0)
         budget, limits = self.budget, self._lab.settings.limits
         if limits.gpu_hours is not None and hours > EXAM_SHARE * limits.gpu_hours:

@@ -291,33 +291,12 @@ class Scribe:
             )
         )
 
-    async def examination(self, incumbent: Experiment, pairs: Sequence[tuple[Trial, Trial]]) -> None:
-        """The page of the closing examination: (incumbent, baseline) trials on fresh seeds."""
-        lines = [
-            f"seed {ours.seed}: {_shown(ours.value)} against {_shown(base.value)}; "
-            f"hidden shard {_shown(ours.holdout)} against {_shown(base.holdout)}"
-            for ours, base in pairs
-        ]
-        await self.write(
-            f"{incumbent.id}-examination",
-            Kind.NOTE,
-            f"closing examination of {incumbent.id}: {lines[0]}",
-            "Incumbent and baseline on seeds by which nothing was chosen, and on text nobody was scored on:\n\n"
-            + "\n".join(f"- {line}" for line in lines),
-            author="referee",
-            experiment=incumbent,
-        )
-
 
 def fenced(text: str, language: str = "") -> str:
     """Text as a Markdown code block that nothing inside can end."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
-
-
-def _shown(value: float | None) -> str:
-    return "no score" if value is None else f"{value:.4f}"
 
 
 def _row(trial: Trial) -> str:

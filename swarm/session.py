@@ -2,19 +2,20 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 from notebook_store.errors import IndexBroken
+from swarm.ablation import Ablation
 from swarm.backlog import Backlog
+from swarm.crew import Crew
 from swarm.errors import SwarmError
 from swarm.lab import Lab
-from swarm.leases.desk import LeaseDesk
 from swarm.lifecycle import Lifecycle
 from swarm.pace import EXAM_PAIRS, Pace
-from swarm.ports import Brief, Executor, Slot, WaveReport
-from swarm.research.experiment import Experiment, Proposal, Status
+from swarm.ports import WaveReport
+from swarm.research.experiment import Experiment, Status
+from swarm.research.hindsight import hidden_seeds
 from swarm.research.knobs import derive_ranges
 from swarm.research.ledger import Kind
 from swarm.research.rulings import read_ruling
@@ -22,52 +23,10 @@ from swarm.research.state import SessionState
 from swarm.trials import Draining
 from swarm.yardstick import Yardstick
 
-TICK_SECONDS = 0.5  # how often wishes, limits and pulses are looked after when nothing else happens
 HEARTBEAT_SECONDS = 10.0  # of the session's clock, a fraction of a lease's time to live
 LATELY = 1000  # events of the home within which those lie whose pages were still being written at a death
 OPEN = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING, Status.PROMOTED, Status.VALIDATING)
 UNSCREENED = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING)
-
-
-class Specialists(Protocol):
-    """The agents, as the session needs them."""
-
-    async def propose(self, brief: Brief) -> list[Proposal]:
-        """Think of experiments; fewer than wanted, or none, when there is nothing worth a slot."""
-        ...
-
-    async def read(self, factors: Sequence[str]) -> None:
-        """Look up what the library says about these factors and write claims."""
-        ...
-
-    async def analyse(self, report: WaveReport) -> str:
-        """Find out what a wave shows; the notebook id of the finding."""
-        ...
-
-    async def reflect(self, report: WaveReport) -> None:
-        """Think about an analysed wave, where there is a model to think with."""
-        ...
-
-    def hush(self) -> None:
-        """Give up the thoughts that are under way: the session ends."""
-        ...
-
-    async def close(self) -> None:
-        """End what the agents keep running."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Crew:
-    """What a session works with beside the lab."""
-
-    desk: LeaseDesk
-    executor: Executor
-    specialists: Specialists
-    slots: Sequence[Slot]
-    say: Callable[[str], None]  # one line of progress for a person
-    tick_seconds: float = TICK_SECONDS  # of the loop's time
-    thinkers: int = 1  # how many calls for proposals may be under way at once
 
 
 class Session:
@@ -80,12 +39,14 @@ class Session:
         self._state = lab.journal.state
         self._lifecycle = Lifecycle(lab)
         self._yardstick = Yardstick(lab)
+        self._ablation = Ablation(lab, self._lifecycle)
         self._backlog = Backlog(
             lab, self._lifecycle, crew.specialists, slots=len(crew.slots), thinkers=crew.thinkers, say=crew.say
         )
         self._group = asyncio.TaskGroup()
         self._busy: dict[str, asyncio.Task[None]] = {}  # what is being done, by name: nothing is done twice at once
         self._stopping: str | None = None  # why a person wants it to end
+        self._unveiled: set[str] = set()  # incumbents whose score on the hidden shard was asked for in this run
         self._examined = False  # whether the closing examination was held, or is being held, in this run
         self._run = len(self._state.runs) + 1
         self.pace = Pace(lab, crew.desk, slots=crew.slots)
@@ -149,6 +110,7 @@ class Session:
             self._ask_for_proposals()
             self._analyse_waves()
             self._validate_promoted()
+            self._read_hidden_shard()
             self._examine_in_time()
             await self._make_way()
             await self.changed()
@@ -181,10 +143,26 @@ class Session:
             self._examine()
 
     def _examine(self) -> None:
+        pairs = self.pace.ablation_pairs()
         self._examined = self.pace.examining = True
         self.phase = "closing examination"
+        self._do("examination", self._closing(pairs))
+
+    async def _closing(self, pairs: int) -> None:
+        """Take the incumbent apart where there is time for it, then examine what is left."""
+        if pairs:
+            self._crew.say("ablation: each kept change of the incumbent is taken out in turn")
+            await self._ablation.take_apart(pairs)
         self._crew.say("closing examination: incumbent and baseline on fresh seeds and the hidden shard")
-        self._do("examination", self._yardstick.examine(EXAM_PAIRS))
+        await self._yardstick.examine(EXAM_PAIRS)
+
+    def _read_hidden_shard(self) -> None:
+        """Have every new incumbent scored on the hidden shard, once."""
+        for name in self._state.incumbents[1:]:
+            experiment = self._state.experiments[name]
+            if name not in self._unveiled and not hidden_seeds(experiment) and self.pace.may_validate():
+                self._unveiled.add(name)
+                self._do(f"hidden shard {name}", self._yardstick.read_hidden_shard(experiment))
 
     async def _all_done(self) -> None:
         while self._busy:

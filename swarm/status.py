@@ -9,6 +9,7 @@ from typing import Any
 from swarm.leases.lease import SlotUse
 from swarm.research import promotion
 from swarm.research.experiment import Experiment, Status, Trial
+from swarm.research.hindsight import gap_of
 from swarm.research.promotion import Gain
 from swarm.research.state import SessionState
 
@@ -48,6 +49,8 @@ def status_of(state: SessionState, vitals: Vitals) -> Json:
         "counts": _counts(state, vitals.promoted, live=word in LIVE),
         "baseline": _baseline(state),
         "incumbent": _incumbent(state, minimize=minimize),
+        "holdout": holdout_of(state, state.incumbent, minimize=minimize) if state.incumbents else None,
+        "ablation": ablation_of(state) if state.incumbents else None,
         "noise": noise_floors(state),
         "gpu_hours": sum(slot.seconds for slot in vitals.use) / 3600,
         "dollars": sum(slot.dollars for slot in vitals.use) + state.spending().dollars,
@@ -56,8 +59,6 @@ def status_of(state: SessionState, vitals: Vitals) -> Json:
         "reviewer": _reviewer(state),
         "occupancy": _occupancy(state, vitals),
     }
-    if state.ended is not None:
-        shown["holdout"] = _holdout(state)
     return shown
 
 
@@ -154,7 +155,7 @@ def standing_of(state: SessionState, experiment: Experiment, *, minimize: bool) 
 
 def _counts(state: SessionState, promoted: int, *, live: bool) -> dict[str, int]:
     return {
-        "proposed": len(state.experiments) - state.count(Status.BASELINE),
+        "proposed": len(state.experiments) - state.count(Status.BASELINE, Status.ABLATION),
         "rejected": state.count(Status.REJECTED),
         "held": state.count(Status.HELD),
         "running": state.count(Status.SCREENING, Status.VALIDATING) if live else 0,  # later, they only wait
@@ -246,19 +247,31 @@ def _occupancy(state: SessionState, vitals: Vitals) -> float | None:
     return min(1.0, vitals.busy_seconds / offered) if offered > 0 else None
 
 
-def _holdout(state: SessionState) -> dict[str, float] | None:
-    """Means of incumbent and baseline on the hidden shard, same seeds; None where no closing examination was held."""
-    if not state.incumbents:
+def holdout_of(state: SessionState, experiment: Experiment, *, minimize: bool) -> Json | None:
+    """Means of an experiment and of the baseline on the hidden shard, and the gap to what validation showed, positive
+    where that flattered. None where it was not read, and before the session is over: nobody may steer by it.
+    """
+    if state.ended is None:
         return None
-    ours = {trial.seed: trial.holdout for trial in state.incumbent.trials if trial.holdout is not None}
-    base = {trial.seed: trial.holdout for trial in state.baseline.trials if trial.holdout is not None}
-    both = sorted(ours.keys() & base.keys())
-    if not both:
+    gap = gap_of(state, experiment, minimize=minimize)
+    if gap is None:
         return None
     return {
-        "value": statistics.fmean(ours[seed] for seed in both),
-        "baseline_value": statistics.fmean(base[seed] for seed in both),
+        "value": gap.value,
+        "baseline_value": gap.baseline_value,
+        "seeds": gap.seeds,
+        "gain": gap.gain,
+        "validation_gain": gap.shown,
+        "gap": gap.gap,
+        "gap_ci95": list(gap.ci95),
     }
+
+
+def ablation_of(state: SessionState) -> Json | None:
+    """What each kept change of the incumbent, or of the one it is a simplification of, is worth; None: not told."""
+    earlier = state.incumbent.verdict.get("instead_of", "")
+    found = state.ablations.get(state.incumbent.id, state.ablations.get(earlier))
+    return None if found is None else dict(found)
 
 
 def _values(trials: Sequence[Trial]) -> list[float]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from notebook_store.notebook import Notebook
 from swarm.config import Settings
+from swarm.crew import TICK_SECONDS, Crew, Specialists
 from swarm.journal import Journal
 from swarm.lab import Lab
 from swarm.leases.desk import LeaseDesk
@@ -16,7 +17,7 @@ from swarm.ports import CandidateStore, Clock, Executor, Slot
 from swarm.research.experiment import Experiment, Proposal, Review
 from swarm.research.ledger import Kind, Ledger
 from swarm.scribe import Scribe
-from swarm.session import TICK_SECONDS, Crew, Session, Specialists
+from swarm.session import Session
 from swarm.trials import Gate, Inputs, Trials
 from trainer.contract import Budget, Task
 

@@ -54,3 +54,20 @@ def fates(counts: dict[str, int]) -> str:
 def share(value: float | None) -> str:
     """A share as a percentage."""
     return "—" if value is None else f"{100 * value:.0f}%"
+
+
+def hidden_shard(holdout: dict[str, Any]) -> str:
+    """What the hidden shard says, and how much the validation flattered."""
+    low, high = holdout["gap_ci95"]
+    seeds = f"{holdout['seeds']} fresh seed{'s' if holdout['seeds'] > 1 else ''}"
+    return (
+        f"{score(holdout['value'])} against the baseline's {score(holdout['baseline_value'])} on {seeds}; "
+        f"validation flattered by {holdout['gap']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    )
+
+
+def worth(change: dict[str, Any], taken_out: list[str]) -> str:
+    """What one kept change is worth."""
+    low, high = change["ci95"]
+    out = ", taken out" if change["name"] in taken_out else ""
+    return f"{change['worth']:+.4f} [{low:+.4f}, {high:+.4f}]  {plain(change['told'])}{out}"

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 
+from swarm.epilogue import holdout_page
 from swarm.errors import SwarmError
 from swarm.lab import Lab
 from swarm.research.experiment import Experiment, Trial
+from swarm.research.hindsight import gap_of
 from swarm.research.state import seeds
 from swarm.trials import LOST
 
@@ -63,19 +65,34 @@ class Yardstick:
         earlier = experiment.completed("validate")
         return earlier[0].accelerator if earlier else (await self._lab.trials.kinds("validate"))[0]
 
+    async def read_hidden_shard(self, incumbent: Experiment) -> None:
+        """Score a new incumbent, and the baseline once, on the hidden shard, with a fresh seed: what was confirmed is
+        read there once.
+        """
+        await self._on_hidden_shard(incumbent, seeds(self._lab.settings.seed, "closing", 1), bid=0.0)
+
     async def examine(self, pairs: int) -> None:
-        """Run incumbent and baseline once more, on fresh seeds and the hidden shard: nothing was chosen by these."""
-        chosen = seeds(self._lab.settings.seed, "closing", pairs)
-        incumbent = self._state.incumbent
+        """Run incumbent and baseline once more, on fresh seeds and the hidden shard: nothing was chosen by these. What
+        the shard said of earlier incumbents is written down too.
+        """
+        await self._on_hidden_shard(
+            self._state.incumbent, seeds(self._lab.settings.seed, "closing", pairs), bid=REFERENCE_BID
+        )
+        for name in self._state.incumbents[1:]:
+            incumbent = self._state.experiments[name]
+            gap = gap_of(self._state, incumbent, minimize=self._lab.observer.minimize)
+            if gap is not None:
+                await holdout_page(self._lab.scribe, incumbent, gap)
+
+    async def _on_hidden_shard(self, incumbent: Experiment, chosen: Sequence[int], *, bid: float) -> None:
         kind = await self.validation_kind(incumbent)
-        trials = await asyncio.gather(
+        await asyncio.gather(
             *(
-                self._lab.trials.run(experiment, "validate", seed, bid=REFERENCE_BID, accelerator=kind, holdout=True)
+                self._lab.trials.run(experiment, "validate", seed, bid=bid, accelerator=kind, holdout=True)
                 for seed in chosen
                 for experiment in (incumbent, self._state.baseline)
             )
         )
-        await self._lab.scribe.examination(incumbent, list(zip(trials[::2], trials[1::2], strict=True)))
 
     async def _references(self, experiment: Experiment, runs: Sequence[tuple[str, str, int]]) -> list[Trial]:
         """Runs (tier, kind of slot, seed) that others are compared with: they go first.

@@ -112,7 +112,7 @@ class Analyst:
     def _earlier(self, report: WaveReport) -> list[str]:
         """The designed waves of the session that moved the same constants from the same values. Blocking."""
         insights = self.notebook.entries(kinds=[Kind.INSIGHT], task=report.task.name)
-        own = [entry for entry in insights if entry.session == report.session and entry.data["design"] in DESIGNED]
+        own = [entry for entry in insights if entry.session == report.session and entry.data.get("design") in DESIGNED]
         return [str(entry.data["wave"]) for entry in own if entry.data.get("baseline") == dict(report.baseline)]
 
     async def _computed(self, report: WaveReport, earlier: Sequence[str]) -> Finding:

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from swarm.view import View
-from swarm.wording import duration, fates, improvement, plain, score, share, short
+from swarm.wording import duration, fates, hidden_shard, improvement, plain, score, share, short, worth
 from trainer.contract import builtin_tasks
 
 
@@ -22,10 +22,10 @@ def print_closing(view: View) -> None:
         print(f"  {view.metric:<14}{start}{score(incumbent['value'], incumbent['ci95'])} on tier {incumbent['tier']}")
         print(f"  {'gain':<14}{improvement(incumbent)}")
         print(f"  {'best':<14}{short(best.id, name)} by {plain(best.author)}: {plain(best.hypothesis)}")
-    if status.get("holdout"):
-        hidden = status["holdout"]
-        told = f"{score(hidden['value'])} against the baseline's {score(hidden['baseline_value'])} (fresh seeds)"
-        print(f"  {'hidden shard':<14}{told}")
+    if status["holdout"]:
+        print(f"  {'hidden shard':<14}{hidden_shard(status['holdout'])}")
+    for number, change in enumerate(status["ablation"]["changes"] if status["ablation"] else ()):
+        print(f"  {'worth' if not number else '':<14}{worth(change, status['ablation']['taken_out'])}")
     print(f"  {'experiments':<14}{fates(status['counts'])}")
     worked, busy = duration(status["elapsed_seconds"]), share(status["occupancy"])
     dollars = f", ${status['dollars']:.2f}" if status["dollars"] else ""

@@ -53,7 +53,8 @@ def _best(view: "View") -> dict[str, Any]:
         "task": status["task"],
         "metric": view.metric,
         "incumbent": status["incumbent"],
-        "holdout": status.get("holdout"),
+        "holdout": status["holdout"],
+        "ablation": status["ablation"],
         "status": incumbent.status,
         "author": incumbent.author,
         "hypothesis": incumbent.hypothesis,
@@ -64,15 +65,18 @@ def _best(view: "View") -> dict[str, Any]:
 
 
 def _print_best(view: "View", found: dict[str, Any]) -> None:
-    from swarm.wording import improvement, plain, score
+    from swarm.wording import hidden_shard, improvement, plain, score, worth
 
     incumbent = found["incumbent"]
     print(f"{incumbent['experiment']} ({found['status']}) by {plain(found['author'])}: {plain(found['hypothesis'])}")
     print(f"{found['metric']} {score(incumbent['value'], incumbent['ci95'])} on tier {incumbent['tier']}")
     print(improvement(incumbent))
     if found["holdout"]:
-        hidden = found["holdout"]
-        print(f"hidden shard: {score(hidden['value'])} against the baseline's {score(hidden['baseline_value'])}")
+        print(f"hidden shard: {hidden_shard(found['holdout'])}")
+    if found["ablation"]:
+        print("\nworth of each kept change, taken out by itself")
+        for change in found["ablation"]["changes"]:
+            print(f"  {worth(change, found['ablation']['taken_out'])}")
     print()
     _print_trials(found["trials"])
     print(f"\ncommit {found['commit']}; `swarm best {view.state.session} --diff` shows what it changes")

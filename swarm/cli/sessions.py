@@ -27,7 +27,7 @@ def status(session: SessionName = None, as_json: AsJson = False, home: InHome = 
 
 
 def _print_status(found: dict[str, Any], metric: str) -> None:
-    from swarm.wording import duration, fates, improvement, plain, score, share
+    from swarm.wording import duration, fates, hidden_shard, improvement, plain, score, share
 
     print(f"{found['session']}: {found['state']}, task {found['task']}, {duration(found['elapsed_seconds'])} worked")
     if found["reason"]:
@@ -35,9 +35,8 @@ def _print_status(found: dict[str, Any], metric: str) -> None:
     if (incumbent := found["incumbent"]) is not None:
         print(f"best         {incumbent['experiment']}: {metric} {score(incumbent['value'], incumbent['ci95'])}")
         print(f"             {improvement(incumbent)}")
-    if found.get("holdout"):
-        hidden = found["holdout"]
-        print(f"hidden shard {score(hidden['value'])} against the baseline's {score(hidden['baseline_value'])}")
+    if found["holdout"]:
+        print(f"hidden shard {hidden_shard(found['holdout'])}")
     if found["baseline"]:
         print("baseline     " + ", ".join(f"{plain(tier)} {mean:.4f}" for tier, mean in found["baseline"].items()))
     if found["noise"]:

@@ -27,6 +27,7 @@ class Status(StrEnum):
     REFUTED = "REFUTED"
     CRASHED = "CRASHED"
     WITHDRAWN = "WITHDRAWN"  # its edit no longer applies to the incumbent, or it became another's twin
+    ABLATION = "ABLATION"  # the incumbent without some of its changes: run to tell what these are worth
 
 
 FINAL = frozenset(
@@ -57,6 +58,7 @@ class Move(StrEnum):
     CONFIRM = "confirm"
     REFUTE = "refute"
     CRASH = "crash"  # its trials end without a value
+    STACK = "stack"  # it beat the incumbent of before: on top of the new one, or as it is, it is validated again
     REBASE = "rebase"  # the incumbent moved: same idea, new parent, screened anew
     WITHDRAW = "withdraw"
 
@@ -79,12 +81,13 @@ _LEGAL: Mapping[tuple[Status, Move], Status] = {
     (Status.PROMOTED, Move.KEEP): Status.PROMOTED,
     (Status.PROMOTED, Move.VALIDATE): Status.VALIDATING,
     (Status.PROMOTED, Move.REBASE): Status.APPROVED,
+    (Status.PROMOTED, Move.STACK): Status.PROMOTED,
     (Status.PROMOTED, Move.WITHDRAW): Status.WITHDRAWN,
     (Status.VALIDATING, Move.CONFIRM): Status.CONFIRMED,
     (Status.VALIDATING, Move.REFUTE): Status.REFUTED,
     (Status.VALIDATING, Move.CRASH): Status.CRASHED,
-    (Status.VALIDATING, Move.REBASE): Status.APPROVED,
-    (Status.VALIDATING, Move.WITHDRAW): Status.WITHDRAWN,
+    (Status.VALIDATING, Move.STACK): Status.PROMOTED,
+    (Status.ABLATION, Move.CONFIRM): Status.CONFIRMED,  # as good with less, and still better than the baseline
 }
 
 
@@ -187,7 +190,7 @@ class Experiment:
         candidate: str | None = None,
         parent: str | None = None,
     ) -> "Experiment":
-        """The experiment after ``move``; ``candidate`` and ``parent`` are given by a REBASE alone.
+        """The experiment after ``move``; ``candidate`` and ``parent`` are given by a REBASE or STACK alone.
 
         Raises IllegalTransition when the status forbids the move.
         """

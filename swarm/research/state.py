@@ -78,6 +78,7 @@ class SessionState:
         self.origins: dict[str, str] = {}  # origin of a proposal -> its experiment
         self.spent: dict[str, Spending] = {}  # author -> what it spent on models
         self.reviews: dict[str, Reviewed] = {}  # experiment -> what the reviewer's model said of it
+        self.ablations: dict[str, Mapping[str, Any]] = {}  # incumbent -> its changes' worth, as ABLATED told
         self.told: dict[str, str] = {}  # author -> the last thing a person was told of it
         self.ended: str | None = None  # why the session is over
         self.seq = 0  # of the last event applied
@@ -138,7 +139,7 @@ class SessionState:
 
     def begun(self) -> int:
         """Experiments that count against --experiments: proposed and not rejected."""
-        return len(self.experiments) - self.count(Status.BASELINE, Status.REJECTED)
+        return len(self.experiments) - self.count(Status.BASELINE, Status.REJECTED, Status.ABLATION)
 
     def noise(self, tier: str, accelerator: str) -> Noise | None:
         """The noise floor of a group, pooled over every candidate that ran there more than once."""
@@ -282,6 +283,10 @@ def _reviewed(state: SessionState, event: Event) -> None:
     state.reviews[event.key] = Reviewed(verdict=data["verdict"], sampled=data["sampled"])
 
 
+def _ablated(state: SessionState, event: Event) -> None:
+    state.ablations[event.key] = event.data
+
+
 def _session_ended(state: SessionState, event: Event) -> None:
     state.ended = _data(event)["reason"]
 
@@ -304,6 +309,7 @@ _APPLY: Mapping[Kind, Callable[[SessionState, Event], None]] = {
     Kind.REVIEWED: _reviewed,
     Kind.WAVE_REFLECTED: _wave_reflected,
     Kind.TOLD: _told,
+    Kind.ABLATED: _ablated,
     Kind.SESSION_ENDED: _session_ended,
 }
 

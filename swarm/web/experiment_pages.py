@@ -57,6 +57,7 @@ def experiment_pages(desk: Desk) -> APIRouter:
                 "entries": [entry for entry in entries if entry.kind is not Kind.REVIEW],
                 "lineage": lineage(view, one),
                 "held": one.status is Status.HELD,
+                "over": view.state.ended is not None,  # nobody may steer by the hidden shard
             }
             return desk.page(request, "experiment.html", view, facts)
 

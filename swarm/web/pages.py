@@ -32,6 +32,8 @@ def environment() -> Environment:
         "score": _score,
         "share": wording.share,
         "improvement": wording.improvement,
+        "hidden_shard": wording.hidden_shard,
+        "worth": wording.worth,
         "plain": lambda words: wording.plain(text.shown(str(words))),
         "shown": text.shown,
         "markdown": text.markdown,

@@ -10,7 +10,7 @@ from notebook_store.entry import Entry, Kind
 from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
 from swarm.research.experiment import Experiment, Status
-from swarm.status import Json, noise_floors, standing_of
+from swarm.status import Json, holdout_of, noise_floors, standing_of
 from swarm.view import View
 from swarm.web.overview import TIERS
 from swarm.web.pages import TEMPLATES, environment
@@ -80,6 +80,7 @@ def _gain(view: View, notebook: Notebook | None, one: Experiment) -> Json:
     return {
         "one": one,
         "standing": standing_of(view.state, one, minimize=view.minimize),
+        "holdout": holdout_of(view.state, one, minimize=view.minimize),
         "at": view.hours_at(view.confirmed_at[one.id]),
         "reasons": reasons,
     }

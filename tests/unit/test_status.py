@@ -215,9 +215,12 @@ def test_the_hidden_shard_is_told_only_when_the_session_is_over() -> None:
     story.trial("s-1-e001", 40, 1.8, holdout=1.9)
     story.trial("s-1-e000", 40, 2.0, holdout=2.1)
     story.trial("s-1-e000", 41, 2.0, holdout=9.9)  # its twin was preempted
-    assert "holdout" not in status_of(story.state, alive())
+    assert status_of(story.state, alive())["holdout"] is None
     story.tell(Kind.SESSION_ENDED, "1", {"reason": "over"})
-    assert status_of(story.state, alive())["holdout"] == {"value": 1.9, "baseline_value": 2.1}
+    found = status_of(story.state, alive())["holdout"]
+    assert (found["value"], found["baseline_value"], found["seeds"]) == (1.9, 2.1, 1)
+    assert found["gap"] == pytest.approx(found["validation_gain"] - 0.2)
+    assert found["gap_ci95"][0] < found["gap"] < found["gap_ci95"][1]
 
 
 def test_occupancy_is_measured_over_the_runs_after_the_first_half_minute() -> None:
