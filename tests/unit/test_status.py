@@ -91,7 +91,7 @@ def alive(now: float = 1010.0, **more: Any) -> Vitals:
 
 def test_the_fields_are_those_that_scripts_depend_on() -> None:
     found = status_of(measured().state, alive())
-    assert set(found) == FIELDS | {"models", "reviewer"}
+    assert set(found) == FIELDS | {"models", "reviewer", "holdout", "ablation"}
     assert set(found["counts"]) == COUNTS | {"held"}
     assert set(found["incumbent"]) == INCUMBENT | {"improvement_ci95"}
 
@@ -212,6 +212,8 @@ def test_a_run_that_ended_leaves_the_session_stopped_or_ended() -> None:
 def test_the_hidden_shard_is_told_only_when_the_session_is_over() -> None:
     story = measured()
     story.confirm("s-1-e001")
+    for seed, value in ((0, 1.70), (1, 1.72)):  # a gain of 0.3, on the seeds by which it was confirmed
+        story.trial("s-1-e001", seed, value)
     story.trial("s-1-e001", 40, 1.8, holdout=1.9)
     story.trial("s-1-e000", 40, 2.0, holdout=2.1)
     story.trial("s-1-e000", 41, 2.0, holdout=9.9)  # its twin was preempted
@@ -219,7 +221,8 @@ def test_the_hidden_shard_is_told_only_when_the_session_is_over() -> None:
     story.tell(Kind.SESSION_ENDED, "1", {"reason": "over"})
     found = status_of(story.state, alive())["holdout"]
     assert (found["value"], found["baseline_value"], found["seeds"]) == (1.9, 2.1, 1)
-    assert found["gap"] == pytest.approx(found["validation_gain"] - 0.2)
+    assert found["validation_gain"] == pytest.approx(0.3)
+    assert found["gap"] == pytest.approx(0.1)
     assert found["gap_ci95"][0] < found["gap"] < found["gap_ci95"][1]
 
 
