@@ -1,16 +1,29 @@
 """What strategies are compared on: an objective fitted to a file of trials, or a task for real."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from notebook_store.local import LocalNotebook
+from notebook_store.log import Log
+from swarm.agents.kept import KeptReplies
+from swarm.agents.mind import Books, Cap, Mind
+from swarm.assemble.minds import Minds
 from swarm.assemble.stores import data_folder
+from swarm.bench.contest import THINKING
 from swarm.bench.objective import FittedObjective, cross_validate
 from swarm.bench.race import Objective, Race, Remembered
 from swarm.bench.real import TaskObjective
 from swarm.bench.report import Rules
+from swarm.bench.thinking import TOLD, Studio
 from swarm.bench.trials_file import read_trials
+from swarm.config import AgentSettings, load_settings
 from swarm.errors import InputError
+from swarm.ports import SystemClock
 from trainer.contract import find_task
 
 
@@ -55,3 +68,42 @@ def rules(at: Ground, races: list[Race], *, gpu_seconds: float, slots: int) -> R
         gpu_seconds=gpu_seconds,
         slots=slots,
     )
+
+
+@contextmanager
+def studio(names: Sequence[str], config: Path | None) -> Iterator[Studio | None]:
+    """What those strategies that think work with; None where none of ``names`` does.
+
+    Raises InputError where no model is named, or none can be reached.
+    """
+    thinking = [name for name in names if name in THINKING]
+    if not thinking:
+        yield None
+        return
+    settings = load_settings(config)
+    told: list[str] = []
+    models = settings.models
+    if not (models.model or models.base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get(models.key_env)):
+        raise InputError(
+            f"{' and '.join(thinking)} must have a model: set OPENAI_API_KEY or OPENAI_BASE_URL, or name one in "
+            "[models] of --config FILE (docs/models.md), or leave them out of --strategies"
+        )
+    agents = {name: AgentSettings(role="proposer", name=name, instructions=TOLD) for name in thinking}
+    settings = settings.model_copy(update={"agents": tuple(agents.values()), "proposers": ()})
+    with (
+        TemporaryDirectory(prefix="swarm-bench-") as folder,
+        asyncio.Runner() as runner,
+        LocalNotebook(Log.open(Path(folder) / "notebook", create=True), None, None) as notebook,
+    ):
+        kept = KeptReplies(Path(folder) / "thoughts.db")
+        minds = runner.run(Minds.opened(settings, kept, SystemClock(), told.append))
+        if len(minds.agents) < len(thinking):
+            raise InputError(told[0])
+
+        def mind(name: str, books: Books) -> Mind:
+            return minds.mind(agents[name], replace(books, cap=Cap(tokens=models.tokens, dollars=models.dollars)))
+
+        try:
+            yield Studio(notebook=notebook, mind=mind, run=runner.run)
+        finally:
+            runner.run(minds.close())

@@ -1,21 +1,44 @@
 """Who takes part, and all the races of one contest."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from swarm.bench.own import Swarm
 from swarm.bench.race import Objective, Race, race
 from swarm.bench.strategies import Maker, peers
+from swarm.bench.thinking import Studio, Thinking
 from swarm.errors import InputError
-from trainer.contract import Task
+from trainer.contract import Direction, Task
+
+THINKING = ("llm", "hybrid")
 
 
-def entrants(names: Sequence[str], task: Task) -> Mapping[str, Maker]:
-    """The strategies of these names. Raises InputError naming those there are."""
-    known: dict[str, Maker] = {**peers(), "swarm": lambda r, c, s: Swarm(r, c, s, task=task)}
+def named(text: str) -> list[str]:
+    """Strategies separated by commas. Raises InputError naming those there are."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    known = {*peers(), "swarm", *THINKING}
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise InputError(f"unknown strategy '{' '.join(unknown)}'; choose from {', '.join(sorted(known))}")
+    return names
+
+
+def entrants(names: Sequence[str], task: Task, studio: Studio | None = None) -> Mapping[str, Maker]:
+    """The strategies of these names; those that think need a studio."""
+    known: dict[str, Maker] = {**peers(), "swarm": lambda r, c, s: Swarm(r, c, s, task=task)}
+    if studio is not None:
+        known |= {name: _thinking(name, studio, task) for name in THINKING}
     return {name: known[name] for name in names}
+
+
+def _thinking(name: str, studio: Studio, task: Task) -> Maker:
+    return lambda r, c, s: Thinking(name, r, c, s, studio=studio, task=task)
+
+
+def words_of(task: Task, objective: Objective) -> Task:
+    """A task that speaks of the metric as an objective does."""
+    direction = Direction.MINIMIZE if objective.minimize else Direction.MAXIMIZE
+    return replace(task, metric=objective.metric, direction=direction)
 
 
 def contest(
@@ -25,13 +48,14 @@ def contest(
     seeds: int,
     gpu_seconds: float,
     slots: int,
+    gpu_price: float = 1.0,
     say: Callable[[str], None],
 ) -> list[Race]:
     """Every strategy under every seed, one seed after the other, so that what is cut off compares like with like."""
     races = []
     for seed in range(seeds):
         for name, maker in strategies.items():
-            ran = race(objective, name, maker, seed, gpu_seconds=gpu_seconds, slots=slots)
+            ran = race(objective, name, maker, seed, gpu_seconds=gpu_seconds, slots=slots, gpu_price=gpu_price)
             races.append(ran)
             say(f"seed {seed}: {name} {ran.best:.5f} after {ran.trials} trials, {ran.failed} failed")
     order = list(strategies)

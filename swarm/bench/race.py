@@ -57,6 +57,8 @@ class Race:
     failed: int
     curve: tuple[Point, ...]  # from the first trial that scored
     winner: Config  # the configuration that looked best at the end
+    tokens: int = 0  # that its language model took
+    dollars: float = 0.0  # what these cost
 
     @property
     def best(self) -> float:
@@ -67,8 +69,11 @@ class Race:
         return next((point.best for point in reversed(self.curve) if point.gpu_seconds <= gpu_seconds), None)
 
 
-def race(objective: Objective, name: str, maker: Maker, seed: int, *, gpu_seconds: float, slots: int) -> Race:
-    """Run one strategy. A trial that would end beyond the budget is not begun; a failed one is charged what it cost.
+def race(
+    objective: Objective, name: str, maker: Maker, seed: int, *, gpu_seconds: float, slots: int, gpu_price: float = 1.0
+) -> Race:
+    """Run one strategy. A trial that would end beyond the budget is not begun; a failed one is charged what it cost,
+    and what a model took is charged as the GPU time that it would have paid for at ``gpu_price`` dollars an hour.
 
     Raises InputError when the budget is too small for a single scored trial.
     """
@@ -77,12 +82,14 @@ def race(objective: Objective, name: str, maker: Maker, seed: int, *, gpu_second
     best: tuple[float, Ticket] | None = None
     curve: list[Point] = []
     trials = failed = 0
-    spent, ended = 0.0, 0.0
+    spent, ended, paid = 0.0, 0.0, 0.0
     busy: list[tuple[float, int, Ticket, float | None, bool]] = []  # (ends at, number, ticket, gain, told)
     now, open_ = 0.0, True
     while open_ or busy:
         while open_ and len(busy) < slots:
             ticket = strategy.ask()
+            spent += (strategy.spending.dollars - paid) / gpu_price * 3600
+            paid = strategy.spending.dollars
             gain, seconds, given_up = _run(objective, strategy, ticket, seed * 100_000 + trials, sign)
             if spent + seconds > gpu_seconds:
                 open_ = False
@@ -106,7 +113,16 @@ def race(objective: Objective, name: str, maker: Maker, seed: int, *, gpu_second
                 curve.append(Point(gpu_seconds=ended, wall_seconds=now, best=shown))
     if best is None:
         raise InputError(f"{name} scored nothing within {gpu_seconds / 3600:g} GPU-hours; give more with --gpu-hours")
-    return Race(strategy=name, seed=seed, trials=trials, failed=failed, curve=tuple(curve), winner=dict(best[1].config))
+    return Race(
+        strategy=name,
+        seed=seed,
+        trials=trials,
+        failed=failed,
+        curve=tuple(curve),
+        winner=dict(best[1].config),
+        tokens=strategy.spending.tokens,
+        dollars=strategy.spending.dollars,
+    )
 
 
 def _run(

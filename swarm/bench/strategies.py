@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from swarm.research.experiment import Knob
 from swarm.research.space import ends, from_unit, is_ordered
+from swarm.research.state import Spending
 from trainer.contract import Range
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Strategy(Protocol):
 
     rungs: Sequence[float]  # shares of a trial's budget at which it wants to hear how the trial is doing
 
+    @property
+    def spending(self) -> Spending:
+        """What it asked of language models so far."""
+        ...
+
     def ask(self) -> Ticket:
         """What to run next."""
         ...
@@ -46,6 +52,11 @@ class Whole:
 
     rungs: Sequence[float] = ()
 
+    @property
+    def spending(self) -> Spending:
+        """Nothing, where no model thinks."""
+        return Spending()
+
     def go_on(self, ticket: Ticket, rung: int, gain: float) -> bool:
         """Never asked, since there are no rungs."""
         del ticket, rung, gain
@@ -55,7 +66,7 @@ class Whole:
 Maker = Callable[[Mapping[str, Range], Config, int], Strategy]  # ranges, first configuration, seed
 
 
-class OptunaPeer:
+class OptunaPeer(Whole):
     """A study told everything at once. Constants with an order are numbers to it; failures are failed trials."""
 
     def __init__(

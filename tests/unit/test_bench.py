@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from swarm.bench.contest import contest, entrants
+from swarm.assemble.benching import studio
+from swarm.bench.contest import contest, entrants, words_of
 from swarm.bench.objective import FittedObjective, cross_validate
-from swarm.bench.race import Measured, Remembered, race
+from swarm.bench.race import Measured, Point, Race, Remembered, race
 from swarm.bench.report import Rules, plot, summary
 from swarm.bench.strategies import Config, Greedy, peers
 from swarm.bench.trials_file import TrialsFile, read_trials
 from swarm.cli import app
-from swarm.errors import InputError
+from swarm.errors import InputError, SwarmError
 from swarm.research.space import in_range, to_unit
+from tests.fakes.endpoint import Reply, Request, endpoint, prompt_of, says
 from trainer.contract import Range, find_task
 
 RANGES = {
@@ -165,9 +167,66 @@ def test_a_contest_ends_in_a_table_with_paired_tests(tmp_path: Path) -> None:
     assert rows["greedy"]["cost_to_target"] <= 3000 / 3600
     assert [(test["a"], test["b"]) for test in told["tests"]] == [("random", "greedy")]
     assert 0 < told["tests"][0]["p"] <= 1
+    assert rows["greedy"]["finals"] == [race.best for race in ran if race.strategy == "greedy"]
     assert len(said) == 6
     plot(ran, rules, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def ended(name: str, finals: list[float]) -> list[Race]:
+    point = [Point(gpu_seconds=1.0, wall_seconds=1.0, best=final) for final in finals]
+    return [
+        Race(strategy=name, seed=seed, trials=1, failed=0, curve=(one,), winner={}) for seed, one in enumerate(point)
+    ]
+
+
+def test_a_strategy_that_wins_under_every_seed_is_not_called_noise_for_winning_by_far_twice() -> None:
+    greedy = [1.0005, 1.0015, 1.0010, 1.0010, 1.0011, 1.0011, 1.0094, 1.0087]
+    swarm = [1.0003, 1.0001, 1.0002, 1.0006, 1.0004, 1.0002, 1.0003, 1.0001]
+    rules = Rules(metric="loss", minimize=True, best_known=1.0, gpu_seconds=1.0, slots=1)
+    (test,) = summary([*ended("swarm", swarm), *ended("greedy", greedy)], rules)["tests"]
+    assert test["wins"] == 8
+    assert test["p"] == pytest.approx(2 / 2**8)  # all eight signs alike, either way
+    assert test["p_t"] > 0.05
+    (same,) = summary([*ended("a", swarm), *ended("b", swarm)], rules)["tests"]
+    assert (same["p"], same["wins"]) == (1.0, 0)
+
+
+def ideas(request: Request) -> Reply:
+    """A model that sets RATE, each time otherwise."""
+    number = prompt_of(request).count(" by proposer: ")
+    idea = {"hypothesis": "a larger rate", "edits": [], "expected_gain": None, "why_new": "", "cites": [],
+            "settings": [{"name": "RATE", "value": round(0.02 + 0.001 * number, 4)}]}  # fmt: skip
+    return says({"wave": None, "experiments": [idea]})
+
+
+@pytest.mark.parametrize("name", ["llm", "hybrid"])
+def test_what_a_model_takes_is_charged_like_gpu_time(tmp_path: Path, name: str) -> None:
+    with endpoint(ideas) as server:
+        config = tmp_path / "swarm.toml"
+        config.write_text(f'[models]\nbase_url = "{server.url}"\ninput_price = 1000.0\noutput_price = 2000.0\n')
+        with studio([name], config) as room:
+            makers = entrants([name], words_of(find_task("tinytext"), Bowl()), room)
+            ran = race(Bowl(), name, makers[name], 1, gpu_seconds=3000.0, slots=1, gpu_price=100.0)
+        prompt, completion = server.billed
+        assert "loss" in prompt_of(server.requests[0])
+        assert "set constants" in prompt_of(server.requests[0])
+    assert ran.tokens == prompt + completion
+    assert ran.dollars == pytest.approx((1000 * prompt + 2000 * completion) / 1e6)
+    thinking = ran.dollars / 100.0 * 3600
+    assert thinking > 100.0  # a trial's worth
+    assert ran.curve[-1].gpu_seconds <= 3000.0
+    assert ran.trials <= (3000.0 - thinking) / 10 + 1
+    assert ran.winner["RATE"] >= 0.02
+
+
+def test_a_model_that_talks_nonsense_ends_the_race_in_one_line(tmp_path: Path) -> None:
+    with endpoint([Reply(text="let me think")]) as server:
+        config = tmp_path / "swarm.toml"
+        config.write_text(f'[models]\nbase_url = "{server.url}"\n')
+        with studio(["llm"], config) as room, pytest.raises(SwarmError, match="no usable answer 3 times in a row"):
+            maker = entrants(["llm"], find_task("tinytext"), room)["llm"]
+            race(Bowl(), "llm", maker, 1, gpu_seconds=2000.0, slots=1)
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
@@ -204,6 +263,7 @@ def test_bench_on_a_trials_file_prints_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "told"),
     [
+        (["--strategies", "llm", "--trials", "nowhere.jsonl"], "llm must have a model: set OPENAI_API_KEY"),
         (["--strategies", "simplex", "--task", "tinytext", "--gpu-hours", "0"], "unknown strategy 'simplex'"),
         ([], "give either --trials FILE or --task TASK"),
         (["--trials", "nowhere.jsonl"], "check the --trials path"),
