@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test test-clusters lint bench-trainer bench-leases bench-evidence bench-noise bench-hopper bench-notebook bench-web clean
+.PHONY: help setup start test test-clusters lint bench-trainer bench-leases bench-evidence bench-noise bench-nulls bench-hopper bench-notebook bench-web clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ bench-leases: setup ## what a grant costs with 1,000 slots and up to 10,000 requ
 
 bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half an hour, can be resumed
 	$(BIN)/python -m tests.bench.bench_noise
+
+bench-nulls: setup ## sixty comments as changes of tinytext, for real: none may be confirmed; an hour, can be resumed
+	$(BIN)/python -m tests.bench.bench_nulls
 
 bench-evidence: setup ## how often a session confirms a null, how many gains it finds, and at what cost
 	$(BIN)/python -m tests.bench.bench_evidence
