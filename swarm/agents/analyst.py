@@ -15,7 +15,7 @@ from swarm.agents.graph import Work, run_role
 from swarm.agents.roles import ANALYST, write_as
 from swarm.errors import KernelDied
 from swarm.ports import CellResult, Clock, Kernel, Observation, WaveReport
-from swarm.research.waves import DESIGNED
+from swarm.research.waves import DESIGNED, LADDER
 from trainer.contract import Outcome
 
 _CELL_SECONDS = 120.0  # generous: a busy machine must not look like a hung cell
@@ -30,7 +30,7 @@ effects, pairs = found["effects"], found["interactions"]
 print(json.dumps(found))
 """
 
-_PLOT = """\
+_SHOW = """\
 import io
 import matplotlib.pyplot as plt
 from IPython.display import Image, display
@@ -40,7 +40,9 @@ def show(figure):
     figure.savefig(png, dpi=110, bbox_inches="tight")
     plt.close(figure)
     display(Image(data=png.getvalue()))
+"""
 
+_PLOT = """\
 shown = effects[:12][::-1]
 figure, axes = plt.subplots(figsize=(7, 0.6 + 0.35 * len(shown)))
 reach = [0 if e["ci"] is None else (e["ci"][1] - e["ci"][0]) / 2 for e in shown]
@@ -68,6 +70,18 @@ for level, name in ((-1, contrasts[b].low), (1, contrasts[b].high)):
     axes.plot([str(contrasts[a].low), str(contrasts[a].high)], means, marker="o", label=f"{b} = {name}")
 axes.set_xlabel(a)
 axes.set_ylabel(f"mean gain, {report['metric']}")
+axes.legend()
+show(figure)
+"""
+
+_PLOT_LADDER = """\
+rungs = [rung for rung in found["ladder"]["rungs"] if rung["gain"] is not None]
+values = [str(rung["value"]) for rung in rungs]
+figure, axes = plt.subplots(figsize=(5, 3.2))
+axes.plot(values, [rung["gain"] for rung in rungs], "o", color="black", label="measured")
+axes.plot(values, [rung["expected"] for rung in rungs], color="tab:blue", label="parabola")
+axes.set_xlabel(found["ladder"]["factor"])
+axes.set_ylabel(f"gain, {report['metric']}")
 axes.legend()
 show(figure)
 """
@@ -117,12 +131,13 @@ class Analyst:
 
     async def _computed(self, report: WaveReport, earlier: Sequence[str]) -> Finding:
         told = question(report, earlier)
-        sources = [f"import json\nreport = json.loads({json.dumps(told)!r})", _COMPUTE, _PLOT, _PLOT_PAIR]
+        plots = [_PLOT_LADDER] if told["ladder"] else [_PLOT, _PLOT_PAIR]
+        sources = [f"import json\nreport = json.loads({json.dumps(told)!r})", _COMPUTE, _SHOW, *plots]
         cells: list[dict[str, Any]] = []
         images: list[bytes] = []
         numbers: dict[str, Any] = {}
         for source in sources:
-            if source == _PLOT and not numbers["effects"]:
+            if source == _SHOW and not (numbers["effects"] or numbers.get("ladder")):
                 return _failed(report, "too few runs have a value to tell any effect", cells)
             if source == _PLOT_PAIR and not numbers["interactions"]:
                 break
@@ -174,7 +189,7 @@ def question(report: WaveReport, earlier: Sequence[str]) -> dict[str, Any]:
     Every set of runs holds the centre: the run without a change, which is not run again. Its gain is what its
     configuration gained when it was screened, and 0 for the baseline, against which gains are measured.
     """
-    designed = report.design in DESIGNED
+    designed, ladder = report.design in DESIGNED, report.design == LADDER
     waves = {report.wave, *earlier}
     baseline = dict(report.baseline)
     known = [o.gain for o in report.observations if dict(o.knobs) == baseline and o.gain is not None]
@@ -190,9 +205,10 @@ def question(report: WaveReport, earlier: Sequence[str]) -> dict[str, Any]:
         "wave": report.wave,
         "metric": report.task.metric,
         "designed": designed,
+        "ladder": ladder,
         "noise": report.noise,
         "baseline": baseline,
-        "runs": runs(o for o in report.observations if not designed or o.wave == report.wave),
+        "runs": runs(o for o in report.observations if not (designed or ladder) or o.wave == report.wave),
         "pooled": runs(o for o in report.observations if o.wave in waves) if designed else [],
     }
 
@@ -258,6 +274,8 @@ def _note(finding: Finding, now: float) -> Entry:
 def _body(finding: Finding) -> str:
     report, numbers = finding.report, finding.numbers
     kind = "Main effects" if report.design in DESIGNED else "Linear trends over all runs of the session"
+    if report.design == LADDER:
+        kind = "The step to the best rung"
     unit = report.task.metric
     lines = [
         f"{kind} of {report.wave} ({report.design}, {finding.runs} runs with a score), in {unit}; positive is better.",
@@ -270,7 +288,7 @@ def _body(finding: Finding) -> str:
         lines += ["", "Interactions of the strongest factors, each added alone to their main effects:", ""]
         lines += ["| pair | effect | 95% interval | p |", "|---|---|---|---|"]
         lines += [_row(pair, f"{pair['a']} × {pair['b']}") for pair in numbers["interactions"]]
-    lines += _together(numbers["response"])
+    lines += [*_together(numbers["response"]), *_rungs(numbers.get("ladder"))]
     leaks = {factor: pairs for factor, pairs in numbers["aliases"].items() if pairs}
     if leaks:
         lines += ["", "Aliased: every main effect holds a part of the interactions of the other factors."]
@@ -291,6 +309,18 @@ def _together(response: Mapping[str, Any] | None) -> list[str]:
     lines += ["| term | effect | 95% interval | p |", "|---|---|---|---|"]
     lines += [_row(effect, effect["factor"]) for effect in response["effects"]]
     return lines + [_row(pair, f"{pair['a']} × {pair['b']}") for pair in response["interactions"]]
+
+
+def _rungs(ladder: Mapping[str, Any] | None) -> list[str]:
+    """Every value of a ladder, as lines of the page."""
+    if ladder is None:
+        return []
+    rows = [
+        f"| {rung['value']} | {'no score' if rung['gain'] is None else format(rung['gain'], '+.4f')} | "
+        f"{rung['expected']:+.4f} |"
+        for rung in ladder["rungs"]
+    ]
+    return ["", f"| {ladder['factor']} | gain | by the parabola |", "|---|---|---|", *rows]
 
 
 def _row(found: Mapping[str, Any], name: str) -> str:

@@ -3,7 +3,8 @@
 What it proposes, in this order:
 
 1. designed waves around the incumbent: a Plackett-Burman screening of up to eleven constants; where it shows
-   anything, its mirror image; then every combination of what matters or interacts;
+   anything, its mirror image; then combinations of what matters, more of them while something interacts; then the
+   strongest constant on a ladder of six values;
 2. what the analyst's insights call for: the significant effects together, then further along
    (``swarm.research.search.followed``);
 3. a portfolio: steps from the best configurations, chosen by a Gaussian process (``swarm.research.search.local``);
@@ -38,16 +39,18 @@ from swarm.research.search import (
     local,
     mirrored,
     plain,
+    rungs,
     screening,
 )
-from swarm.research.space import ends, from_unit, in_range, to_unit
-from swarm.research.waves import DESIGNED
+from swarm.research.space import ends, from_unit, in_range, is_ordered, to_unit
+from swarm.research.waves import DESIGNED, LADDER, Contrast
 from trainer.contract import Direction, Outcome, Range
 
 if TYPE_CHECKING:
     import optuna
 
 _MOST_FACTORS = 11  # of a screening wave: 12 runs
+_MOST_WAVES = 5  # designed ones around one incumbent, before what is known is only followed
 _PORTFOLIO, _PLAIN_TURNS, _TPE_TURN = 10, (2, 7), 9  # of ten proposals, which are plain steps and one of TPE's
 _TOLD = 400  # observations told to TPE, the last ones: keeps a proposal under a second at any length
 _TRIES = 400  # candidates looked at for one batch before it is left short
@@ -120,22 +123,39 @@ def _designed(brief: Brief, space: Space, recalled: Recalled, size: int) -> list
     """The next designed wave, while there is one to make: a screening of all constants, its mirror image once it
     shows anything, and every combination of what then matters; those that interact come first.
     """
-    past = [entry for entry in reversed(recalled.insights) if entry.data.get("design") in DESIGNED]
+    past = [entry for entry in reversed(recalled.insights) if entry.data.get("design") in (*DESIGNED, LADDER)]
     if not past:
         if brief.observations or brief.taken:
             return []
         factors = promising(space.ranges, recalled)[: min(_MOST_FACTORS, size - 1)]
         ideas = screening(space, factors, size, brief.seed, _directions(recalled.earlier))
+    elif past[-1].data.get("baseline") != dict(brief.knobs) or not _shows_anything(past[0]):
+        return []
+    elif len(past) == 1 and past[0].data["design"] == "plackett-burman":
+        ideas = mirrored(space, [o.knobs for o in brief.observations if o.wave == past[0].data["wave"]])
     else:
-        last = past[-1]
-        unmoved = last.data.get("baseline") == dict(brief.knobs)
-        if [entry.data["design"] for entry in past] == ["plackett-burman"] and unmoved and _shows_anything(last):
-            ideas = mirrored(space, [o.knobs for o in brief.observations if o.wave == last.data["wave"]])
-        elif last.data["design"] == "foldover" and len(found := _implicated(last)) > 1:
-            ideas = crossed(space, found, read_effects(last), size)
-        else:
-            return []
+        ideas = _built_on(space, past, size)
     return [idea for idea in ideas if space.take(idea)]
+
+
+def _built_on(space: Space, past: Sequence[Entry], size: int) -> list[Idea]:
+    """The wave after a screening and its mirror image: combinations of what matters, more of them while something
+    interacts, and last the strongest of it on a ladder.
+    """
+    designs = [entry.data["design"] for entry in past]
+    if LADDER in designs:
+        return []
+    found, interacting = _implicated(past)
+    if len(found) > 1 and (len(past) == 2 or (interacting and len(past) < _MOST_WAVES)):
+        contrasts = {
+            effect.factor: Contrast(factor=effect.factor, low=effect.low, high=effect.high)
+            for entry in reversed(past)
+            for effect in read_effects(entry)
+            if effect.low is not None and effect.high is not None and effect.factor in space.ranges
+        }
+        return crossed(space, found, contrasts, size, turn=max(0, len(past) - 2))
+    ordered = [name for name in found if name in space.ranges and is_ordered(space.ranges[name])]
+    return rungs(space, ordered[0]) if ordered else []
 
 
 def _next(brief: Brief, space: Space, recalled: Recalled, wanted: int) -> list[Idea]:
@@ -288,10 +308,15 @@ def _shows_anything(insight: Entry) -> bool:
     return any(effect.p is not None and effect.p < SIGNIFICANT for effect in read_effects(insight))
 
 
-def _implicated(insight: Entry) -> list[str]:
-    response = insight.data.get("response")
-    names = response.get("implicated") if isinstance(response, dict) else None
-    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+def _implicated(past: Sequence[Entry]) -> tuple[list[str], bool]:
+    """The factors that the designed waves held for real after the last of them, and after the one before it: a term may
+    pass from sight for a wave. And whether any of them interact.
+    """
+    told = [told for entry in reversed(past[-2:]) if isinstance(told := entry.data.get("response"), dict)]
+    names = [name for one in told if isinstance(found := one.get("implicated"), list) for name in found]
+    return [name for name in dict.fromkeys(names) if isinstance(name, str)], any(
+        one.get("interactions") for one in told
+    )
 
 
 def promising(ranges: Mapping[str, Range], recalled: Recalled) -> list[str]:

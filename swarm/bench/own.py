@@ -8,7 +8,7 @@ from swarm.agents.optimizer import Recalled, thought_of
 from swarm.bench.strategies import Config, Ticket, Whole
 from swarm.ports import Brief, Observation, WaveReport
 from swarm.research.response import finding
-from swarm.research.waves import DESIGNED
+from swarm.research.waves import DESIGNED, LADDER
 from trainer.contract import Outcome, Range, Task
 
 WAVE = 12  # experiments of a wave, as in a session
@@ -78,7 +78,7 @@ class Swarm(Whole):
     def _analyse(self) -> None:
         assert self._wave is not None
         (name, design), self._wave = self._wave, None
-        if design not in DESIGNED:
+        if design not in (*DESIGNED, LADDER):
             return  # a search is not waited for: its finding is for people
         report = WaveReport(
             session="bench",
@@ -89,7 +89,7 @@ class Swarm(Whole):
             observations=self._seen,
             noise=None,
         )
-        earlier = [str(entry.data["wave"]) for entry in self._insights]
+        earlier = [str(entry.data["wave"]) for entry in self._insights if entry.data["design"] in DESIGNED]
         told = {**finding(question(report, earlier)), "wave": name, "design": design, "baseline": self._start}
         entry = Entry(
             id=name,

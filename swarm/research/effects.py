@@ -152,16 +152,16 @@ def trends(configurations: Sequence[Mapping[str, Knob]], gains: Sequence[Gain], 
     rows: list[dict[str, float]] = [{} for _ in configurations]
     for factor in first:
         values = [c.get(factor, first[factor]) for c in configurations]
-        scale = _scale(values)
-        if scale is not None:
-            low, high, coded = scale
+        found = scale(values)
+        if found is not None:
+            low, high, coded = found
             contrasts[factor] = Contrast(factor=factor, low=low, high=high)
             for row, value in zip(rows, coded, strict=True):
                 row[factor] = value
     return main_effects(rows, gains, noise, contrasts)
 
 
-def _scale(values: Sequence[Knob]) -> tuple[Knob, Knob, list[float]] | None:
+def scale(values: Sequence[Knob]) -> tuple[Knob, Knob, list[float]] | None:
     """Lowest and highest of the values and all of them coded on [-1, 1]; None where there is no such scale."""
     distinct = sorted(set(values), key=lambda value: (isinstance(value, str), value))
     if len(distinct) < 2:

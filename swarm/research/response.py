@@ -29,6 +29,7 @@ from swarm.research.effects import (
     main_effects,
     trends,
 )
+from swarm.research.ladders import climbed
 from swarm.research.waves import Contrast
 
 _MOST = 8  # terms looked at together
@@ -78,12 +79,14 @@ def response(
 def finding(report: Mapping[str, Any]) -> dict[str, Any]:
     """What the analyst writes down of a wave, as JSON.
 
-    ``report`` holds ``designed``, ``noise`` (sd of one score, or None), ``baseline`` (constants of the wave's parent),
-    ``runs`` (the wave's own for a designed wave, else all of the session; each with ``knobs`` and ``gain``) and
-    ``pooled`` (the runs of all designed waves on that baseline).
+    ``report`` holds ``designed``, ``ladder`` (what kind of wave it is), ``noise`` (sd of one score, or None),
+    ``baseline`` (constants of the wave's parent), ``runs`` (the wave's own for a designed wave or a ladder, else all of
+    the session; each with ``knobs`` and ``gain``) and ``pooled`` (the runs of all designed waves on that baseline).
     """
     gains, noise = [run["gain"] for run in report["runs"]], report["noise"]
     configs = [run["knobs"] for run in report["runs"]]
+    if report["ladder"]:
+        return climbed(report["baseline"], report["runs"], noise)
     if not report["designed"]:
         found = [asdict(effect) for effect in trends(configs, gains, noise)]
         return {"effects": found, "interactions": [], "lost": [], "aliases": {}, "response": None}

@@ -12,15 +12,17 @@ import numpy as np
 
 from swarm.research.effects import Effect
 from swarm.research.experiment import Knob
-from swarm.research.space import Cube, configuration, is_ordered, to_unit
+from swarm.research.space import Cube, configuration, from_unit, is_ordered, to_unit
 from swarm.research.surrogate import Feasibility, Surrogate
-from swarm.research.waves import design, foldover, ladder, levels
+from swarm.research.waves import LADDER, Contrast, design, foldover, ladder, levels
 from trainer.contract import Range
 
 Config = Mapping[str, Knob]  # every constant of a candidate
 
 SIGNIFICANT = 0.10  # two-sided p below which an effect is followed: a wrong one costs a screening trial, no more
 _LADDERS = 3  # factors whose winning direction is pushed on by themselves
+_CROSSED_FACTORS = 4  # of a wave of combinations: half of them are eight runs
+_RUNGS = 6  # of a ladder
 _STEPS = (0.02, 0.4)  # sd of a local step in units of a range: drawn between these, so that no scale is preferred
 _FACTORS = (0.3, 0.3, 0.2, 0.1, 0.1)  # how often one, two, ... constants are moved at once
 _CROSSED = 0.15  # share of the candidates that mix two good configurations
@@ -139,29 +141,54 @@ def mirrored(space: Space, tried: Sequence[Config]) -> list[Idea]:
     return ideas
 
 
-def crossed(space: Space, factors: Sequence[str], effects: Sequence[Effect], size: int) -> list[Idea]:
-    """Every combination, or half of them, of the levels of ``factors``, around the incumbent."""
-    levels_of = {e.factor: (e.low, e.high) for e in effects if e.low is not None and e.high is not None}
-    chosen = [name for name in factors if name in levels_of and space.incumbent[name] in levels_of[name]]
+def crossed(
+    space: Space, factors: Sequence[str], contrasts: Mapping[str, Contrast], size: int, turn: int
+) -> list[Idea]:
+    """Every combination, or half of them, of the levels of ``factors``: what interacts, beside what may.
+
+    The first time (``turn`` 0) all others stay at the incumbent's level. Later turns take the other half of the
+    combinations and move half of the other factors, then the other half of these: an effect that is only the shadow of
+    another one does not follow.
+    """
+    chosen = [name for name in factors if name in contrasts][:_CROSSED_FACTORS]
+    others = [name for name in contrasts if name not in chosen]
+    while len(chosen) < 3 and others:
+        chosen.append(others.pop(0))
     while len(chosen) > 1 and 2 ** (len(chosen) - (len(chosen) > 3)) > size + 1:
-        chosen.pop()
+        others.append(chosen.pop())
     if len(chosen) < 2:
         return []
     name, rows = design(len(chosen), size + 1)
+    if name == "half-factorial" and turn % 2:
+        rows = [(*row[:-1], -row[-1]) for row in rows]
+    aside = {other: contrasts[other].high for other in others[turn % 2 :: 2]} if turn else {}
     ideas = []
     for row in rows:
-        moved: dict[str, Knob] = {}
-        for factor, level in zip(chosen, row, strict=True):
-            low, high = levels_of[factor]
-            other = high if space.incumbent[factor] == low else low
-            if level > 0 and other is not None:
-                moved[factor] = other
+        moved = {f: contrasts[f].high for f, level in zip(chosen, row, strict=True) if level > 0} | aside
         if moved:
             why = f"one of the combinations of {', '.join(chosen)}: how they work together"
             ideas.append(
                 Idea(config={**space.incumbent, **moved}, kind="screening", why=why, design=name, factors=tuple(chosen))
             )
     return ideas
+
+
+def rungs(space: Space, factor: str) -> list[Idea]:
+    """A ladder: one factor at six values over its range, everything else as in the incumbent."""
+    within, value = space.ranges[factor], space.incumbent[factor]
+    places = [(step + 0.5) / _RUNGS for step in range(_RUNGS)]
+    found = list(dict.fromkeys(from_unit(place, within, value) for place in places))
+    return [
+        Idea(
+            config={**space.incumbent, factor: level},
+            kind="ladder",
+            why=f"one of {len(found)} rungs of a ladder of {factor}: where it is best",
+            design=LADDER,
+            factors=(factor,),
+        )
+        for level in found
+        if level != value
+    ]
 
 
 def followed(space: Space, effects: Sequence[Effect]) -> Iterator[Idea]:

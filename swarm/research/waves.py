@@ -23,6 +23,7 @@ _CYCLES = {
     24: "+++++-+-++--++--+-+----",
 }
 DESIGNED = ("plackett-burman", "foldover", "factorial", "half-factorial")  # two levels a factor, analysed together
+LADDER = "ladder"  # one factor at several values: analysed by itself
 _LOG_STEP = math.log(2.5)  # a moderate move on a log scale: seen above the noise, seldom a crash
 _LINEAR_STEP = 0.25  # of the range
 

@@ -6,11 +6,18 @@ from random import Random
 
 import pytest
 
-from swarm.research.response import Response, response
-from swarm.research.waves import factorial, foldover, half_factorial, plackett_burman
+from notebook_store.entry import Entry, Kind
+from swarm.agents.analyst import question
+from swarm.agents.optimizer import Recalled, thought_of
+from swarm.ports import Brief, Observation, WaveReport
+from swarm.research.experiment import Knob
+from swarm.research.response import Response, finding, response
+from swarm.research.waves import DESIGNED, factorial, foldover, plackett_burman
+from trainer.contract import Range, find_task
 
 FACTORS = tuple("ABCDEFGHIJK")
 NOISE = 0.01
+TASK = find_task("tinytext")
 Row = dict[str, float]
 
 
@@ -31,33 +38,56 @@ def gain(row: Row, truth: Mapping[tuple[str, ...], float], draw: Random) -> floa
     return total
 
 
-def next_wave(model: Response, rows: list[Row], waves: int) -> list[Row]:
-    """The mirror image of the first wave, then every combination of what matters."""
-    if waves == 1:
-        return [dict(zip(FACTORS, row, strict=True)) for row in foldover([list(row.values()) for row in rows])]
-    names = model.implicated()[:4]
-    names += [name for name in FACTORS if name not in names][: max(0, 3 - len(names))]
-    level = -1 if waves % 2 else 1  # the others: once low, once high
-    combined = factorial(3) if len(names) == 3 else half_factorial(4)
-    if waves == 3:
-        combined = [(*row[:-1], -row[-1]) for row in combined]  # the other half
-    return [{**dict.fromkeys(FACTORS, level), **dict(zip(names, row, strict=True))} for row in combined]
-
-
 def terms(model: Response) -> set[frozenset[str]]:
     return {frozenset((e.factor,)) for e in model.effects} | {frozenset((p.a, p.b)) for p in model.interactions}
 
 
+class Surface:
+    """Waves as the default proposer makes them, analysed as the analyst does, on a planted surface."""
+
+    ranges: Mapping[str, Range] = {name: Range(choices=("lo", "hi")) for name in FACTORS}
+    start: Mapping[str, Knob] = dict.fromkeys(FACTORS, "lo")
+
+    def __init__(self, seed: int) -> None:
+        self.truth, self._draw, self._seed = planted(seed), Random(seed + 1000), seed
+        self.seen: list[Observation] = []
+        self.insights: list[Entry] = []  # newest first
+
+    def wave(self) -> str:
+        """Make a wave and run and analyse it; its design."""
+        name = f"wave {len(self.insights) + 1}"
+        brief = Brief(session="s", task=TASK, parent="", source="", knobs=self.start, ranges=self.ranges, noise=NOISE,
+                      observations=self.seen, wanted=13, wave=name, seed=self._seed)  # fmt: skip
+        ideas = thought_of(brief, Recalled(insights=self.insights, earlier=[], claims=[]), 13)
+        assert len(ideas) <= 13
+        base = gain(dict.fromkeys(FACTORS, -1.0), self.truth, Random(0)) - Random(0).gauss(0, NOISE)
+        for idea in ideas:
+            row = {factor: 1.0 if value == "hi" else -1.0 for factor, value in idea.config.items()}
+            found = gain(row, self.truth, self._draw) - base
+            self.seen.append(Observation(experiment=f"e{len(self.seen)}", wave=name, knobs=idea.config, gain=found,
+                                         outcome="COMPLETED"))  # fmt: skip
+        report = WaveReport(session="s", task=TASK, wave=name, design=ideas[0].design, baseline=self.start,
+                            observations=self.seen, noise=NOISE)  # fmt: skip
+        told = finding(question(report, [str(entry.data["wave"]) for entry in self.insights]))
+        data = {**told, "wave": name, "design": report.design, "baseline": dict(self.start)}
+        self.insights.insert(0, Entry(id=name, kind=Kind.INSIGHT, title=name, body="", author="analyst", session="s",
+                                      task=TASK.name, created_at=0.0, data=data))  # fmt: skip
+        return report.design
+
+
+def found_by(surface: Surface) -> set[frozenset[str]]:
+    told = surface.insights[0].data["response"]
+    assert isinstance(told, dict)
+    return {frozenset((e["factor"],)) for e in told["effects"]} | {
+        frozenset((p["a"], p["b"])) for p in told["interactions"]
+    }
+
+
 def recovered(seed: int) -> bool:
-    truth, draw = planted(seed), Random(seed + 1000)
-    rows = [dict(zip(FACTORS, map(float, row), strict=True)) for row in plackett_burman(11)]
-    gains = [gain(row, truth, draw) for row in rows]
-    for waves in range(1, 5):
-        new = next_wave(response(rows, gains, NOISE), rows, waves)
-        assert len(new) <= 13
-        rows += new
-        gains += [gain(row, truth, draw) for row in new]
-    return terms(response(rows, gains, NOISE)) == {frozenset(term) for term in truth}
+    surface = Surface(seed)
+    designs = [surface.wave() for _ in range(5)]
+    assert set(designs) <= set(DESIGNED)
+    return found_by(surface) == {frozenset(term) for term in surface.truth}
 
 
 def test_five_waves_recover_three_effects_and_two_interactions() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from swarm.errors import InputError
 from swarm.research.effects import code, estimable, interactions, main_effects, trends
+from swarm.research.ladders import climbed
 from swarm.research.waves import design, factorial, half_factorial, ladder, levels, plackett_burman
 from trainer.contract import Range
 
@@ -138,3 +139,20 @@ def test_trends_need_no_design() -> None:
     assert effects["NAME"].low == runs[0]["NAME"]
     assert effects["K"].p is not None
     assert effects["K"].p > 0.01
+
+
+def test_a_ladder_finds_where_a_factor_is_best() -> None:
+    draw, base = Random(2), {"WIDTH": 64, "RATE": 0.01}
+    widths = [32, 48, 64, 96, 128, 192]
+    runs = [
+        {"knobs": {**base, "WIDTH": w}, "gain": 0.1 - 0.1 * np.log(w / 112) ** 2 + draw.gauss(0, 0.003)} for w in widths
+    ]
+    runs[5]["gain"] = None  # too wide to run
+    told = climbed(base, runs, 0.003)
+    (effect,) = told["effects"]
+    assert (effect["factor"], effect["low"], effect["high"]) == ("WIDTH", 64, 128)
+    truth = 0.1 * np.log(64 / 112) ** 2 - 0.1 * np.log(128 / 112) ** 2
+    assert effect["ci"][0] < truth < effect["ci"][1]
+    assert effect["p"] < 0.01
+    assert [rung["value"] for rung in told["ladder"]["rungs"]] == widths
+    assert climbed(base, runs[:3], 0.003)["effects"] == []  # too few to tell
