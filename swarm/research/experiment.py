@@ -179,7 +179,8 @@ class Experiment:
 
     @property
     def is_final(self) -> bool:
-        return self.status in FINAL
+        """Whether nobody works on it any more; an ablation is confirmed in the same breath in which it is told, or never."""
+        return self.status in FINAL or self.status is Status.ABLATION
 
     def advance(
         self,
