@@ -179,7 +179,7 @@ class Experiment:
 
     @property
     def is_final(self) -> bool:
-        """Whether nobody works on it any more; an ablation is confirmed in the same breath in which it is told, or never."""
+        """Whether nobody works on it any more; an ablation is confirmed as soon as it is told, or never."""
         return self.status in FINAL or self.status is Status.ABLATION
 
     def advance(
