@@ -44,6 +44,7 @@ def serving(notebook: Notebook, folder: Path, *, host: str = LOOPBACK, port: int
     url = f"http://{host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         create_app(notebook, token_of(folder)),
+        loop="asyncio",  # another would be set for the whole process, and ours starts programs
         access_log=False,
         log_level="warning",
         log_config=None,

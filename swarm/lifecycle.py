@@ -206,6 +206,7 @@ class Lifecycle:
         """The proposal of an experiment that was filed and not yet reviewed when the session died."""
         assert experiment.parent is not None
         source = await asyncio.to_thread(self._lab.lineage.source, experiment.candidate)
+        origins = (origin for origin, name in self._state.origins.items() if name == experiment.id)
         return Proposal(
             author=experiment.author,
             hypothesis=experiment.hypothesis,
@@ -215,6 +216,7 @@ class Lifecycle:
             expected_gain=experiment.expected_gain,
             citations=experiment.citations,
             wave=experiment.wave,
+            origin=next(origins, None),
         )
 
 

@@ -99,7 +99,8 @@ class Narrator:
         names = (
             wave.experiments[0] if len(wave.experiments) == 1 else f"{wave.experiments[0]} to {wave.experiments[-1]}"
         )
-        return [f"{wave.name} ({wave.design}): {len(wave.experiments)} experiments proposed, {names}"]
+        many = "s" * (len(wave.experiments) != 1)
+        return [f"{wave.name} ({wave.design}): {len(wave.experiments)} experiment{many} proposed, {names}"]
 
     def _moved(self, event: Event) -> list[str]:
         experiment = self._state.experiments[event.experiment or ""]

@@ -90,6 +90,7 @@ class Minds:
         able = []
         for agent in agents:
             if agent.kind == "command":
+                say(f"{author_of(agent)} runs {agent.command[0]}")
                 able.append(agent)
                 continue
             try:

@@ -29,10 +29,12 @@ def print_closing(view: View) -> None:
     print(f"  {'experiments':<14}{fates(status['counts'])}")
     worked, busy = duration(status["elapsed_seconds"]), share(status["occupancy"])
     dollars = f", ${status['dollars']:.2f}" if status["dollars"] else ""
-    print(f"  {'used':<14}{status['gpu_hours']:.2f} slot-hours in {worked}, slots busy {busy}{dollars}")
+    tokens = f", {status['tokens']:,} tokens of models" if status["tokens"] else ""
+    print(f"  {'used':<14}{status['gpu_hours']:.2f} slot-hours in {worked}, slots busy {busy}{tokens}{dollars}")
     opened = view.state.opened
     task = opened["task"] if opened["task"] in builtin_tasks() else opened["task_folder"]
-    print(next_steps(name, task, swarm=_command(view.home), resumable=status["state"] != "ended"))
+    resumable, thought = status["state"] != "ended", bool(status["models"])
+    print(next_steps(name, task, swarm=_command(view.home), resumable=resumable, thought=thought))
 
 
 def _command(home: Path) -> str:
@@ -41,8 +43,8 @@ def _command(home: Path) -> str:
     return "swarm" if found == home else f"swarm --home {shlex.quote(str(home))}"
 
 
-def next_steps(session: str, task: str, *, swarm: str, resumable: bool) -> str:
-    """Commands worth trying now; ``swarm`` is how the program is called."""
+def next_steps(session: str, task: str, *, swarm: str, resumable: bool, thought: bool) -> str:
+    """Commands worth trying now; ``swarm`` is how the program is called, ``thought`` whether a model has."""
     steps = [
         ("best --diff", "what the best candidate changes"),
         ("best --checkout DIR", "the winning files in a folder of their own"),
@@ -54,8 +56,9 @@ def next_steps(session: str, task: str, *, swarm: str, resumable: bool) -> str:
         (f"start {shlex.quote(task)} --hours 8", "run overnight"),
         ("start path/to/your/task", "your own training script; `swarm task check` looks it over"),
         ("doctor", "what this machine can do, GPUs included; docs/deploy.md tells of clusters"),
-        ("start --help", "with OPENAI_API_KEY set, the specialists think with a model: docs/models.md"),
     ]
+    if not thought:
+        steps.append(("start --help", "with OPENAI_API_KEY set, the specialists think with a model: docs/models.md"))
     if resumable:
         steps.insert(0, (f"start --session {session}", "go on where it stopped"))
     width = max(len(command) for command, _ in steps)

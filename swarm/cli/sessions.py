@@ -49,7 +49,7 @@ def _print_status(found: dict[str, Any], metric: str) -> None:
         counted = "about " if spent["estimated"] else ""
         told = f" — {plain(spent['told'])}" if spent["told"] else ""
         used = f"{counted}{spent['tokens']:,} tokens, ${spent['dollars']:.2f}"
-        print(f"{plain(author):<12} {spent['calls']} answers, {used}{told}")
+        print(f"{plain(author):<12} {spent['calls']} answer{'s' * (spent['calls'] != 1)}, {used}{told}")
     if (reviewer := found["reviewer"]) is not None:
         precision = "" if reviewer["precision"] is None else f", right about {reviewer['right']} of {reviewer['over']}"
         print(

@@ -1,5 +1,6 @@
 """The notebook through HTTP: everything that its owner can do, and what is refused."""
 
+import asyncio
 import json
 import os
 import stat
@@ -212,3 +213,14 @@ def test_bodies_that_are_no_entries_are_refused(served: tuple[str, Path], body: 
     answer = httpx.post(f"{url}/entries", json=body, headers=headers)
     assert answer.status_code == 422
     assert words in answer.text
+
+
+def test_whoever_serves_may_start_programs(tmp_path: Path) -> None:
+    """A server must not change which event loops its process has: a session's coding agents are started by ours."""
+
+    async def start_while_serving() -> int:
+        with Notebook.open(tmp_path, embedder=WordEmbedder()) as owner, serving(owner, tmp_path) as url:
+            await asyncio.to_thread(httpx.get, url)  # it serves
+            return await (await asyncio.create_subprocess_exec("true")).wait()
+
+    assert asyncio.run(start_while_serving()) == 0
