@@ -13,6 +13,7 @@ from notebook_store.notebook import Notebook
 from swarm.config import Limits, PromotionSettings, Settings
 from swarm.executors.simulated import Course, SimulatedExecutor, lost
 from swarm.executors.virtual_time import VirtualClock
+from swarm.journal import Journal
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.manager import LeaseManager
 from swarm.ports import Brief, Slot, TrialOrder, WaveReport
@@ -51,6 +52,12 @@ class Script:
     proposals: int = 10_000  # how many it makes in all
     waves: list[str] = field(default_factory=list)  # analysed
     made: int = 0
+    journal: Journal | None = None  # of the session it works in
+
+    def at_work(self, journal: Journal) -> "Script":
+        """Itself, in a session."""
+        self.journal = journal
+        return self
 
     async def propose(self, brief: Brief) -> list[Proposal]:
         draw = random.Random(brief.seed)
@@ -140,7 +147,7 @@ class Bench:
                     slots=self.slots,
                     notebook=notebook,
                     candidates=Lineage(self.root / name / "repo.git", self.task.editable),
-                    team=lambda _, __: self.script,
+                    team=lambda _, journal: self.script.at_work(journal),
                     say=self.said.append,
                 )
             )
