@@ -50,6 +50,7 @@ class FakeCloud:
         self.hidden: set[str] = set()
         self.away = False  # SkyPilot itself answers nobody
         self.unanswered = 0
+        self.prices: dict[str, float] | None = {}  # kind -> dollars an hour; None: there is no catalogue
         self.launched: list[str] = []  # every launch that got a machine, in order
         self.submitted: list[tuple[str, str]] = []  # cluster and name of every job but the opening ones
 
@@ -83,6 +84,12 @@ class FakeCloud:
         self._machine(cluster)
         self.submitted.append((cluster, config["name"]))
         return self._queue(cluster, config)
+
+    def price(self, kind: str, count: int, *, infra: str | None, spot: bool) -> float | None:
+        if self.prices is None:
+            raise CloudError("SkyPilot: no connection")
+        price = self.prices.get(kind)
+        return price and (0.4 * price if spot else price)
 
     def find(self, cluster: str, name: str) -> int | None:
         jobs = self._machine(cluster).jobs

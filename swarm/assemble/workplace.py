@@ -12,6 +12,7 @@ from swarm.executors.local import LocalExecutor
 from swarm.executors.preflight import Preflight
 from swarm.executors.sky.cloud import OpenCloud
 from swarm.executors.sky.executor import SkyExecutor
+from swarm.executors.sky.prices import priced
 from swarm.executors.sky.registry import Registry, tear_down
 from swarm.executors.sky.sdk import SkySdk
 from swarm.hardware import NvmlGpus, local_slots
@@ -67,11 +68,12 @@ async def opened_workplace(
 
     folder = home.session(choice.name)
     folder.mkdir(parents=True, exist_ok=True)
+    cloud = sky(folder / SKY_LOG)
     clusters = SkyExecutor(
-        sky(folder / SKY_LOG),
+        cloud,
         home.root,
         choice.name,
-        choice.settings.pool,
+        await asyncio.to_thread(priced, cloud, choice.settings.pool, say),
         experiment=choice.settings.experiment,
         tell=tell,
     )

@@ -78,6 +78,13 @@ class Cloud(Protocol):
         """End the job. Raises ClusterGone."""
         ...
 
+    def price(self, kind: str, count: int, *, infra: str | None, spot: bool) -> float | None:
+        """Dollars an hour of one accelerator where ``count`` are rented at once, the cheapest offer there is.
+
+        None: the catalogue has none. Raises CloudError where there is no catalogue.
+        """
+        ...
+
     def up(self, clusters: Collection[str]) -> set[str]:
         """Those of the clusters that are up, asked of the infrastructure itself."""
         ...

@@ -56,7 +56,7 @@ def berths(home: Path, pools: Sequence[PoolSettings]) -> tuple[Berth, ...]:
                         Slot(
                             name=f"{kind}-{slot}",
                             accelerator=pool.kind,
-                            price_per_hour=pool.price_per_hour,
+                            price_per_hour=pool.price_per_hour or 0.0,
                             lead_seconds=LEAD_SECONDS,
                         )
                         for slot in range(first, first + pool.each)

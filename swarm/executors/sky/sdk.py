@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from swarm.executors.sky.aside import printing_to
 from swarm.executors.sky.cloud import (
@@ -97,6 +97,23 @@ class SkySdk:
             import sky
 
             sky.get(sky.cancel(cluster, job_ids=[job]))
+
+    def price(self, kind: str, count: int, *, infra: str | None, spot: bool) -> float | None:
+        cloud, region, *_ = [*(infra or "").split("/"), ""]
+        with self._told():
+            import sky
+
+            # The catalogue lies on this machine: this is no request to the API server.
+            found: dict[str, list[Any]] = sky.list_accelerators(
+                name_filter=f"^{re.escape(kind)}$",
+                region_filter=f"^{re.escape(region)}$" if region else None,
+                quantity_filter=count,
+                clouds=cloud or None,
+                case_sensitive=False,
+            )
+        offers = [offer for some in found.values() for offer in some]
+        prices = [float((offer.spot_price if spot else offer.price) or 0.0) / count for offer in offers]
+        return min((price for price in prices if price > 0), default=None)
 
     def up(self, clusters: Collection[str]) -> set[str]:
         if not clusters:
