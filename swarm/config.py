@@ -46,9 +46,7 @@ class PoolSettings(_Section):
     count: int = Field(default=1, gt=0)  # clusters
     spot: bool = False  # may be taken away at any time, for less
     autostop: int = Field(default=10, gt=0)  # minutes a cluster idles before it tears itself down, whoever forgot it
-    price_per_hour: float | None = Field(
-        default=None, ge=0
-    )  # dollars an accelerator-hour; None: as SkyPilot's catalogue
+    price_per_hour: float | None = Field(default=None, ge=0)  # dollars an accelerator-hour; None: SkyPilot's
 
     @property
     def kind(self) -> str:

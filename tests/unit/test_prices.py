@@ -1,9 +1,11 @@
-"""What an accelerator-hour costs: as swarm.toml says, else as SkyPilot's catalogue does, else it is said to be unknown."""
+"""What an accelerator-hour costs: as swarm.toml says, else as SkyPilot's catalogue does, else that is said."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from swarm.config import PoolSettings
 from swarm.executors.sky.prices import priced
@@ -16,6 +18,12 @@ other,H100,1.0,26.0,225.0,3.29,us-east-1,"{'Gpus': [{'MemoryInfo': {'SizeInMiB':
 eight,H100,8.0,208.0,1800.0,23.92,us-east-1,"{'Gpus': [{'MemoryInfo': {'SizeInMiB': 81920}}]}",
 """
 ASK = """
+import sys
+from pathlib import Path
+from sky.skylet.constants import CATALOG_SCHEMA_VERSION
+file = Path.home() / ".sky" / "catalogs" / CATALOG_SCHEMA_VERSION / "lambda" / "vms.csv"
+file.parent.mkdir(parents=True)
+file.write_text(sys.argv[1])
 from swarm.executors.sky.cloud import CloudError
 from swarm.executors.sky.sdk import SkySdk
 ask = SkySdk().price
@@ -35,7 +43,7 @@ def test_pools_without_a_price_get_the_catalogues(tmp_path: Path) -> None:
         PoolSettings(accelerators="H100", infra="slurm/ours/h100"),
     ]
     said: list[str] = []
-    assert [pool.price_per_hour for pool in priced(cloud, pools, said.append)] == [1.2, 0.0, 0.0, 0.0]
+    assert [pool.price_per_hour for pool in priced(cloud, pools, said.append)] == pytest.approx([1.2, 0.0, 0.0, 0.0])
     assert said == [
         "H100 on any infrastructure counts as $1.20 an hour, as in SkyPilot's catalogue",
         "H200 on aws counts as free: SkyPilot's catalogue has no price for it; dollars need a price_per_hour in its "
@@ -54,11 +62,6 @@ def test_a_catalogue_that_cannot_be_read_is_said(tmp_path: Path) -> None:
 
 def test_skypilots_own_catalogue_is_asked(tmp_path: Path) -> None:
     """A catalogue file as SkyPilot keeps them, with the offers of one cloud."""
-    from sky.skylet.constants import CATALOG_SCHEMA_VERSION
-
-    file = tmp_path / ".sky" / "catalogs" / CATALOG_SCHEMA_VERSION / "lambda" / "vms.csv"
-    file.parent.mkdir(parents=True)
-    file.write_text(CATALOGUE)
-    asked = [sys.executable, "-c", ASK]
+    asked = [sys.executable, "-c", ASK, CATALOGUE]
     told = subprocess.run(asked, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=True)
     assert told.stdout.splitlines() == ["2.89 2.99", "3.29 1.25", "None None"]
