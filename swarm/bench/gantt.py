@@ -8,10 +8,17 @@ from swarm.errors import InputError
 _COLOURS = {"screen": "tab:blue", "validate": "tab:orange"}
 
 
-def draw(report: Report, path: Path) -> None:
-    """Write the picture as PNG, SVG or PDF, by the name's ending. Raises InputError."""
+def check(path: Path) -> None:
+    """Raise InputError where no picture can be written."""
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"{path}: a picture's name ends in .png, .svg or .pdf")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: no such folder as {path.parent}; choose another --plot")
+
+
+def draw(report: Report, path: Path) -> None:
+    """Write the picture as PNG, SVG or PDF, by the name's ending. Raises InputError."""
+    check(path)
     import matplotlib as mpl
 
     mpl.use("agg")

@@ -141,6 +141,8 @@ def lockstep(night: Night, task: Task) -> Policy:
         slots = {slot.name: slot for slot in night.slots}
         last = now
         for _ in range(WAVE):
+            if not free:
+                break  # on every slot the next trial would end after the night
             at, name = heapq.heappop(free)
             order = TrialOrder(
                 trial_id=f"lockstep-{number}",

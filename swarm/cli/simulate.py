@@ -44,10 +44,12 @@ def simulate(  # noqa: PLR0917 (Typer calls it by name)
     """
     del home  # a simulated session leaves nothing behind
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads only wait for each other
-    from swarm.bench.gantt import draw
+    from swarm.bench.gantt import check, draw
     from swarm.bench.night import Night, play
     from swarm.executors.simulated import Machines
 
+    if plot is not None:
+        check(plot)
     night = Night(
         landscape=_landscape(trials),
         slots=read_slots(slots),
