@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from notebook_store.answers import Idea
 from notebook_store.entry import Kind
 from notebook_store.errors import EntryConflict, InvalidEntry, NotAllowed, NotebookError, UnknownEntry
-from notebook_store.log import Filters
+from notebook_store.log import Column, Filters
 from notebook_store.notebook import Notebook
 from notebook_store.wire import entry_from, entry_json, hit_json, near_json, related_json, tried_json
 
@@ -112,6 +112,10 @@ def _add_reading(app: FastAPI, notebook: Notebook) -> None:
     @app.get("/count")
     def count(filters: Asked) -> int:
         return notebook.count(**filters)
+
+    @app.get("/tally")
+    def tally(column: Column, filters: Asked) -> dict[str, int]:
+        return notebook.tally(column, **filters)
 
     # Ids may hold any character, hence parameters and not paths.
     @app.get("/entry")

@@ -15,7 +15,7 @@ from notebook_store.errors import EmbedderDown, FolderOwned, IndexBroken, Unknow
 from notebook_store.index import Match, fuse
 from notebook_store.indexer import Indexer
 from notebook_store.lexical import LexicalIndex
-from notebook_store.log import Filters, Log
+from notebook_store.log import Column, Filters, Log
 from notebook_store.notebook import Notebook
 from notebook_store.roster import Passing, Roster
 from notebook_store.server import served_at
@@ -135,6 +135,9 @@ class LocalNotebook(Notebook):
 
     def count(self, **filters: Unpack[Filters]) -> int:
         return self._log.count(**filters)
+
+    def tally(self, column: Column, **filters: Unpack[Filters]) -> dict[str, int]:
+        return self._log.tally(column, **filters)
 
     def links_to(self, entry_id: str) -> list[tuple[Relation, Entry]]:
         return self._log.links_to(entry_id)

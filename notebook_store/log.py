@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack, get_args
 
 from notebook_store.answers import Claim
 from notebook_store.database import Database
@@ -49,6 +49,8 @@ MIGRATIONS = (
     DROP TABLE IF EXISTS entries_fts
     """,
 )
+
+Column = Literal["kind", "author", "session", "task", "outcome"]  # what entries are counted by
 
 
 class Filters(TypedDict, total=False):
@@ -151,6 +153,19 @@ class Log:
         with self.database.read() as connection:
             sql = f"SELECT count(*) FROM entries AS c WHERE {where}"  # noqa: S608 - only ? inside
             return int(connection.execute(sql, parameters).fetchone()[0])
+
+    def tally(self, column: Column, **filters: Unpack[Filters]) -> dict[str, int]:
+        """How many entries have each value of a column, most first; those that have none are left out."""
+        if column not in get_args(Column):
+            raise ValueError(column)  # it becomes part of the statement
+        where, parameters = conditions(filters)
+        with self.database.read() as connection:
+            sql = (
+                f"SELECT c.{column}, count(*) FROM entries AS c WHERE {where} AND c.{column} <> ''"  # noqa: S608 - a column's name
+                f" GROUP BY c.{column} ORDER BY count(*) DESC, c.{column}"
+            )
+            rows = connection.execute(sql, parameters).fetchall()
+        return {str(row[0]): int(row[1]) for row in rows}
 
     def texts(self, ids: Sequence[str]) -> list[str]:
         """Title and body of known entries, in the order of `ids`: what is embedded."""

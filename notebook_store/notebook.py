@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from notebook_store.answers import Claim, Hit, Idea, Near, Report, Tried
 from notebook_store.entry import Entry, Relation
-from notebook_store.log import Filters
+from notebook_store.log import Column, Filters
 
 if TYPE_CHECKING:
     from notebook_store.embed import Embedder
@@ -112,6 +112,10 @@ class Notebook(ABC):
     @abstractmethod
     def count(self, **filters: Unpack[Filters]) -> int:
         """How many entries pass the filters."""
+
+    @abstractmethod
+    def tally(self, column: Column, **filters: Unpack[Filters]) -> dict[str, int]:
+        """How many of the entries that pass have each value of a column, most first; those without one are left out."""
 
     @abstractmethod
     def links_to(self, entry_id: str) -> list[tuple[Relation, Entry]]:

@@ -12,7 +12,7 @@ import httpx
 from notebook_store import errors
 from notebook_store.answers import Claim, Hit, Idea, Near, Report, Tried
 from notebook_store.entry import Entry, Kind, Relation
-from notebook_store.log import Filters
+from notebook_store.log import Column, Filters
 from notebook_store.notebook import Notebook
 from notebook_store.wire import claim_from, entry_from, entry_json, hit_from, near_from, related_from, report_from
 from notebook_store.wire import tried_from as tried_of
@@ -66,6 +66,9 @@ class RemoteNotebook(Notebook):
 
     def count(self, **filters: Unpack[Filters]) -> int:
         return int(self._get("/count", **_asked(filters)))
+
+    def tally(self, column: Column, **filters: Unpack[Filters]) -> dict[str, int]:
+        return dict(self._get("/tally", column=column, **_asked(filters)))
 
     def links_to(self, entry_id: str) -> list[tuple[Relation, Entry]]:
         return [related_from(one) for one in self._get("/links", id=entry_id)]

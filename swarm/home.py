@@ -21,6 +21,7 @@ class Home:
     HOME/notebook/             the shared notebook
     HOME/papers/               the library
     HOME/clusters/             clusters that were started and are not known to be gone
+    HOME/exports/              what `swarm export` wrote for other tools
     HOME/sessions/NAME/        repo.git, trials/
     """
 
@@ -67,6 +68,10 @@ class Home:
     @property
     def clusters(self) -> Path:
         return self.root / "clusters"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
 
     def session(self, name: str) -> Path:
         return self.root / "sessions" / name

@@ -8,6 +8,7 @@ from swarm import __version__
 from swarm.cli import (
     benching,
     experiments,
+    exporting,
     live,
     machine,
     notebook,
@@ -63,6 +64,7 @@ for command in (
     sessions.leases,
     web.browse,
     web.report,
+    exporting.export,
     web.mcp,
 ):
     app.command()(command)

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from swarm.cli.options import HOME, AsJson, InHome, SessionName
-from swarm.cli.output import clock_time, print_diff, print_json, print_table
+from swarm.cli.options import HOME, AsJson, InHome, SessionName, experiment_names
+from swarm.cli.output import clock_time, paged, print_diff, print_json, print_table
 
 if TYPE_CHECKING:
     from swarm.home import Home
     from swarm.view import View
 
 
+@paged
 def best(
     session: SessionName = None,
     diff: Annotated[bool, typer.Option("--diff", help="Print the diff from the baseline and nothing else.")] = False,
@@ -91,6 +92,7 @@ def _checked_out(place: "Home", view: "View", folder: Path) -> Path:
     return lineage_of(place, view).checkout(view.state.incumbent.candidate, folder)
 
 
+@paged
 def experiments(session: SessionName = None, as_json: AsJson = False, home: InHome = HOME) -> None:
     """List all experiments of a session."""
     from swarm.dossier import summary
@@ -125,9 +127,15 @@ def _headline(trials: list[dict[str, Any]]) -> str:
     return f"{scored[-1]['value']:.4f} {scored[-1]['tier']}" if scored else ""
 
 
+@paged
 def experiment(
     name: Annotated[
-        str, typer.Argument(metavar="ID", help="Id of an experiment; of the newest session, e012 will do.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="Id of an experiment; of the newest session, e012 will do.",
+            autocompletion=experiment_names,
+        ),
     ],
     as_json: AsJson = False,
     home: InHome = HOME,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swarm.cli.options import HOME, AsJson, InHome
-from swarm.cli.output import clock_time, print_json, print_table
+from swarm.cli.output import clock_time, paged, print_json, print_table
 
 if TYPE_CHECKING:
     from notebook_store.answers import Hit, Tried
@@ -85,6 +85,7 @@ def _moment(text: str) -> float:
 
 
 @app.command("list")
+@paged
 def list_entries(  # noqa: PLR0917 - Typer makes an option of each
     limit: Limit = 20,
     kind: OfKind = None,
@@ -123,6 +124,7 @@ def list_entries(  # noqa: PLR0917 - Typer makes an option of each
 
 
 @app.command()
+@paged
 def search(  # noqa: PLR0917 - Typer makes an option of each
     query: Annotated[str, typer.Argument(metavar="Q", help="Words, or a question.")],
     limit: Limit = 10,
@@ -156,6 +158,7 @@ def search(  # noqa: PLR0917 - Typer makes an option of each
 
 
 @app.command()
+@paged
 def like(  # noqa: PLR0917 - Typer makes an option of each
     entry_id: Annotated[str, typer.Argument(metavar="ENTRY", help="Id of an entry, as list and search show it.")],
     limit: Limit = 10,
@@ -216,6 +219,7 @@ def _marked(hit: "Hit") -> str:
 
 
 @app.command()
+@paged
 def show(
     entry_id: Annotated[str, typer.Argument(metavar="ID", help="Id of an entry, as list and search show it.")],
     as_json: AsJson = False,

@@ -42,8 +42,39 @@ InHome = Annotated[
         help="Folder that keeps everything; before or after the command.",
     ),
 ]
+
+
+def _on_record(ctx: typer.Context) -> dict[str, list[str]]:
+    """Session -> short ids of its experiments, for the shell to complete; only the newest session's are looked up."""
+    from contextlib import closing
+
+    from swarm.research.ledger import Ledger
+    from swarm.wording import short
+
+    file = Path(ctx.params.get("home") or HOME) / "ledger.db"
+    if not file.exists():
+        return {}
+    with closing(Ledger(file)) as ledger:
+        found: dict[str, list[str]] = {name: [] for name in ledger.sessions()[::-1]}
+        for newest in list(found)[:1]:
+            found[newest] = [short(name, newest) for name in ledger.experiments(newest)[::-1]]
+    return found
+
+
+def _session_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    return [name for name in _on_record(ctx) if name.startswith(incomplete)]
+
+
+def experiment_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What the shell offers for the id of an experiment: those of the newest session."""
+    return [name for names in _on_record(ctx).values() for name in names if name.startswith(incomplete)]
+
+
 SessionName = Annotated[
-    str | None, typer.Argument(metavar="[SESSION]", help="Name of a session; the newest if left out.")
+    str | None,
+    typer.Argument(
+        metavar="[SESSION]", help="Name of a session; the newest if left out.", autocompletion=_session_names
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

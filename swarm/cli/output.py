@@ -1,13 +1,56 @@
 """How commands print: JSON for scripts, aligned columns for people. Nothing printed is read as markup."""
 
+import io
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from datetime import datetime
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec
 
 from swarm.wording import plain
+
+P = ParamSpec("P")
+
+
+class _Held(io.StringIO):
+    """Output that is held back for the pager; what is printed to it is as for the terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def paged(command: Callable[P, None]) -> Callable[P, None]:
+    """A command whose output goes through the reader's pager ($PAGER, else less) where it is longer than the terminal.
+
+    Anywhere else, and as JSON, it is printed as it comes.
+    """
+
+    @wraps(command)
+    def run(*args: P.args, **options: P.kwargs) -> None:
+        if options.get("as_json") or not (sys.stdout.isatty() and sys.stdin.isatty()):
+            command(*args, **options)
+            return
+        held = _Held()
+        try:
+            with redirect_stdout(held):
+                command(*args, **options)
+        finally:
+            _show(held.getvalue())
+
+    return run
+
+
+def _show(text: str) -> None:
+    from click import echo_via_pager, unstyle
+
+    columns, lines = shutil.get_terminal_size()
+    if sum(1 + max(0, len(line) - 1) // columns for line in unstyle(text).splitlines()) < lines:
+        print(text, end="")
+    else:
+        echo_via_pager(text)
 
 
 def print_json(value: Any) -> None:

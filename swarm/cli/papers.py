@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from swarm.cli.options import HOME, AsJson, InHome
-from swarm.cli.output import print_json, print_table
+from swarm.cli.output import paged, print_json, print_table
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -135,6 +135,7 @@ class _Bar:
 
 
 @app.command("list")
+@paged
 def list_papers(limit: Limit = 50, as_json: AsJson = False, home: InHome = HOME) -> None:
     """List the papers, those added last first."""
     from swarm.assemble.stores import open_library
@@ -155,6 +156,7 @@ def list_papers(limit: Limit = 50, as_json: AsJson = False, home: InHome = HOME)
 
 
 @app.command()
+@paged
 def search(
     query: Annotated[str, typer.Argument(metavar="Q", help="Words, or a question.")],
     limit: Limit = 10,
@@ -181,6 +183,7 @@ def search(
 
 
 @app.command()
+@paged
 def show(
     paper_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a paper, as list and search show it.")],
     as_json: AsJson = False,

@@ -8,11 +8,15 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli.options import HOME, InHome
+from swarm.cli.options import HOME, InHome, experiment_names
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID]...", help="Ids of experiments; of the newest session, e012 will do. None: all."),
+    typer.Argument(
+        metavar="[ID]...",
+        help="Ids of experiments; of the newest session, e012 will do. None: all.",
+        autocompletion=experiment_names,
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swarm.cli.options import HOME, AsJson, InHome, SessionName
-from swarm.cli.output import print_json, print_table
+from swarm.cli.output import paged, print_json, print_table
 
 if TYPE_CHECKING:
     from swarm.leases.lease import SlotState, Waiting
@@ -95,6 +95,7 @@ def _wish(home: Any, session: str | None, wish: str, told: str) -> None:
     print(f"{name} {told}")
 
 
+@paged
 def leases(as_json: AsJson = False, home: InHome = HOME) -> None:
     """Show the slots, who holds them and who waits for one."""
     from swarm.home import Home

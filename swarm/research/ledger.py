@@ -135,6 +135,14 @@ class Ledger:
             ).fetchall()
         return [row[0] for row in rows]
 
+    def experiments(self, session: str) -> list[str]:
+        """Ids of a session's experiments, in the order they were proposed."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT experiment FROM events WHERE session = ? AND kind = ? ORDER BY seq", (session, Kind.PROPOSED)
+            ).fetchall()
+        return [row[0] for row in rows]
+
     def pulse(self, session: str, run: int, at: float, phase: str) -> None:
         """Note that run number ``run`` of the session was alive at ``at`` (unix seconds) and what it was doing."""
         with self._lock:

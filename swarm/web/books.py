@@ -76,14 +76,12 @@ def find(notebook: Notebook, sought: Sought) -> Found:
     return Found(entries=entries[:ENTRIES], older=older)
 
 
-def kinds(notebook: Notebook, sought: Sought) -> dict[str, int]:
-    """How many entries of each kind pass the other filters."""
-    filters = sought.filters
-    counts = {}
-    for kind in Kind:
-        filters["kinds"] = [kind]
-        counts[kind.value] = notebook.count(**filters)
-    return counts
+def facets(notebook: Notebook, sought: Sought) -> dict[str, dict[str, int]]:
+    """How many entries of each kind, and of each outcome, pass all other filters."""
+    return {
+        "kind": notebook.tally("kind", **sought.model_copy(update={"kind": ""}).filters),
+        "outcome": notebook.tally("outcome", **sought.model_copy(update={"outcome": ""}).filters),
+    }
 
 
 def bound(notebook: Notebook, entry: Entry) -> list[Json]:

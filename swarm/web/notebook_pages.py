@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from notebook_store.entry import Attachment, Kind
+from notebook_store.entry import Attachment
 from notebook_store.errors import UnknownEntry
 from swarm.errors import InputError
-from swarm.web.books import Sought, bound, find, kinds
+from swarm.web.books import Sought, bound, facets, find
 from swarm.web.desk import Desk
 from swarm.web.influence import influence, strands
 
@@ -24,7 +24,7 @@ def notebook_pages(desk: Desk) -> APIRouter:
     @router.get("/notebook")
     def notebook(request: Request, sought: Annotated[Sought, Query()]) -> HTMLResponse:
         book = reading.notebook
-        facts: dict[str, Any] = {"sought": sought, "found": None, "papers": [], "kinds": {}, "all_kinds": list(Kind)}
+        facts: dict[str, Any] = {"sought": sought, "found": None, "papers": [], "facets": {}}
         if book is not None:
             facts["found"] = find(book, sought)
             facts["papers"] = reading.library.search(sought.q, _PAPERS_BESIDE) if sought.q.strip() else []
@@ -32,7 +32,7 @@ def notebook_pages(desk: Desk) -> APIRouter:
             return HTMLResponse(desk.draw("part_results.html", facts))
         with reading.view(sought.session or None) as view:
             if book is not None:
-                facts["kinds"] = kinds(book, sought)
+                facts["facets"] = facets(book, sought)
                 facts["factors"] = sorted({name for one in view.state.experiments.values() for name in one.changes})
             return desk.page(request, "notebook.html", view, facts)
 

@@ -34,13 +34,17 @@ def tool_server(reading: Reading, *, author: str) -> MCPServer[Any]:
             return view.status()
 
     @server.tool()
-    def search_notebook(query: str, limit: int = 10, session: str = "", kind: str = "") -> list[dict[str, Any]]:
+    def search_notebook(
+        query: str, limit: int = 10, session: str = "", kind: str = "", outcome: str = ""
+    ) -> list[dict[str, Any]]:
         """Entries that fit a question by words and by meaning, best first.
 
-        kind: hypothesis, review, result, claim, insight, decision or note; empty for all.
+        kind: hypothesis, review, result, claim, insight, decision or note; outcome, which results have: CONFIRMED,
+        REFUTED, PRUNED, CRASHED, ...; empty for all.
         """
+        sought = Sought(q=query, session=session, kind=kind, outcome=outcome)
         with _told():
-            hits = find_entries(_notebook(reading), Sought(q=query, session=session, kind=kind)).hits
+            hits = find_entries(_notebook(reading), sought).hits
         return [_short(hit.entry) | {"score": hit.score, "passage": hit.snippet.text} for hit in hits[:limit]]
 
     @server.tool()

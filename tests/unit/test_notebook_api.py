@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,15 @@ def test_filters_and_search(notebook: Notebook) -> None:
     assert "warmup" in best.snippet.text[slice(*best.snippet.spans[0])].lower()
     assert notebook.search("") == []
     assert notebook.notices() == []
+
+
+def test_entries_are_counted_by_what_they_are(notebook: Notebook) -> None:
+    every = notebook.entries()
+    assert notebook.tally("kind") == Counter(page.kind.value for page in every)
+    outcomes = notebook.tally("outcome", kinds=[Kind.RESULT])
+    assert outcomes == Counter(page.outcome for page in every if page.kind is Kind.RESULT and page.outcome)
+    assert list(outcomes.values()) == sorted(outcomes.values(), reverse=True)
+    assert outcomes["PRUNED"] == 1
 
 
 def test_like_an_entry(notebook: Notebook) -> None:
