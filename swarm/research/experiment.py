@@ -1,14 +1,27 @@
 """Proposal, Review, Trial, Experiment and their legal moves. Pure: no file, clock, network or randomness."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from swarm.errors import IllegalTransition
 
 Knob = bool | int | float | str  # the value of one ALL_CAPS constant of the editable file
 Json = Mapping[str, Any]  # what an event or a notebook entry carries: JSON values
+
+
+T = TypeVar("T")
+
+
+def changed(known: T, **changes: Any) -> T:
+    """``dataclasses.replace`` for a class that computes nothing when it is made, at a fifth of its cost.
+
+    A session is replayed event by event, and each makes an experiment or a trial anew.
+    """
+    made = object.__new__(type(known))
+    made.__dict__.update(known.__dict__, **changes)
+    return made
 
 
 class Status(StrEnum):
@@ -198,7 +211,7 @@ class Experiment:
         status = _LEGAL.get((self.status, move))
         if status is None:
             raise IllegalTransition(f"experiment {self.id} is {self.status}: it cannot {move}")
-        return replace(
+        return changed(
             self,
             status=status,
             reasons=reasons,
@@ -215,7 +228,7 @@ class Experiment:
             trials = tuple(trial if known.id == trial.id else known for known in self.trials)
         else:
             trials = (*self.trials, trial)
-        return replace(self, trials=trials)
+        return changed(self, trials=trials)
 
     def completed(self, tier: str, accelerator: str | None = None) -> tuple[Trial, ...]:
         """Trials of the *current* candidate on a tier that have a value (and one accelerator type, if given)."""

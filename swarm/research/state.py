@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from swarm.research.bids import TrackRecord
-from swarm.research.experiment import Experiment, Move, Status, Trial
+from swarm.research.experiment import Experiment, Move, Status, Trial, changed
 from swarm.research.ledger import Event, Kind
 from swarm.research.promotion import Noise, NoiseFloor
 from swarm.research.speeds import Speeds
@@ -236,7 +236,7 @@ def _trial_started(state: SessionState, event: Event) -> None:
 
 def _trial_ended(state: SessionState, event: Event) -> None:
     experiment = state.experiments[event.experiment or ""]
-    trial = replace(state.live_trials.pop(event.key), ended_at=event.at, **_data(event))
+    trial = changed(state.live_trials.pop(event.key), ended_at=event.at, **_data(event))
     state._put(experiment.with_trial(trial))
     state.speeds.add(trial)
     if trial.tier == "screen" and trial.completed and trial.curve:

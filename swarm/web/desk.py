@@ -7,9 +7,13 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
+from notebook_store.errors import NotebookError
+from swarm.errors import SwarmError
 from swarm.view import View
 from swarm.web.guard import Pass
+from swarm.web.overview import PARTS, overview
 from swarm.web.pages import environment
+from swarm.web.progress import BY
 from swarm.web.reading import Reading
 
 
@@ -21,6 +25,16 @@ class Desk:
         self.needed = needed
         self.over = asyncio.Event()  # set when the server ends: streams close
         self._environment = environment()
+
+    def warm(self) -> None:
+        """Do once what the first page of a server costs: replay the newest session, load what figures need."""
+        try:
+            with self.reading.view() as view:
+                facts = overview(view, self.reading.notebook, BY[0]).facts
+                for name in PARTS:
+                    self.draw_part(facts, name)
+        except (SwarmError, NotebookError):
+            return  # the page itself says it to whoever asks for it
 
     def draw(self, name: str, facts: Mapping[str, Any]) -> str:
         """A template filled in."""

@@ -164,8 +164,8 @@ def _names(view: View, across: Scale, up: Scale, best: Sequence[_Step]) -> str:
     for step in best[1:][-_LABELS:]:
         words = f"{short(step.name, view.state.session)} {step.value:.4f}"
         x = across(step.x)
-        anchor = "end" if x > _WIDTH - 110 else "start"
-        if x - taken > 78:
+        anchor = "end" if x > _WIDTH - 140 else "start"
+        if x - taken > 130:
             named.append(
                 text(x + (-4 if anchor == "end" else 4), up(step.value) - 7, words, kind="gain", anchor=anchor)
             )

@@ -39,14 +39,15 @@ class Reading:
     def __init__(self, home: Home, doors: Doors) -> None:
         self.home = home
         self._doors = doors
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of _views
+        self._opening = threading.Lock()  # of the notebook and the library; nothing else is locked under it
         self._ledger = Ledger(home.ledger)
         self._views: OrderedDict[str, _Shared] = OrderedDict()
         self._notebook: Notebook | None = None
         self._library: Library | None = None
 
     def close(self) -> None:
-        with self._lock:
+        with self._lock, self._opening:
             for shared in self._views.values():
                 with shared.lock:
                     shared.view.close()
@@ -63,30 +64,33 @@ class Reading:
     @contextmanager
     def view(self, session: str | None = None) -> Iterator[View]:
         """The session named, or the newest, as of now; no other thread has its view meanwhile. Raises InputError."""
-        with self._lock:
-            name = find_session(self._ledger, session, self.home.root)
-            shared = self._views.get(name)
-            if shared is None:
-                shared = self._views[name] = _Shared(view=View(self.home, name))
-            self._views.move_to_end(name)
-            shared.lock.acquire()
-        try:
-            yield shared.view.refresh()
-        finally:
-            shared.lock.release()
+        while True:
+            with self._lock:
+                name = find_session(self._ledger, session, self.home.root)
+                shared = self._views.get(name)
+                if shared is None:
+                    shared = self._views[name] = _Shared(view=View(self.home, name))
+                self._views.move_to_end(name)
+            with shared.lock:  # not under _lock: whoever has the view may need that
+                if self._views.get(name) is not shared:
+                    continue  # it was closed while we waited
+                yield shared.view.refresh()
             self._forget()
+            return
 
     def _forget(self) -> None:
         """Close the views that were not asked for lately, as far as nobody uses them."""
         with self._lock:
             for name in list(self._views)[:-_VIEWS]:
-                if self._views[name].lock.acquire(blocking=False):
+                shared = self._views[name]
+                if shared.lock.acquire(blocking=False):
                     self._views.pop(name).view.close()
+                    shared.lock.release()
 
     @property
     def notebook(self) -> Notebook | None:
         """The notebook; None while nobody has written in it."""
-        with self._lock:
+        with self._opening:
             if self._notebook is None:
                 try:
                     self._notebook = self._doors.notebook()
@@ -97,7 +101,7 @@ class Reading:
     @property
     def library(self) -> Library:
         """The library; the starter corpus is in it."""
-        with self._lock:
+        with self._opening:
             if self._library is None:
                 self._library = self._doors.library()
             return self._library

@@ -64,7 +64,10 @@ def serve(home: Home, doors: Doors, place: Place, *, over: threading.Event | Non
     names = frozenset({"localhost", place.host.lower(), socket.gethostname().lower()})
     with closing(Reading(home, doors)) as reading:
         app, desk = make_app(reading, Pass(token=place.token, names=names))
+        warming = threading.Thread(target=desk.warm)  # while the reader's browser still opens
+        warming.start()
         asyncio.run(_serve(app, desk, place, over or threading.Event()))
+        warming.join()
 
 
 async def _serve(app: Guard, desk: Desk, place: Place, over: threading.Event) -> None:

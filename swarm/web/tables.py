@@ -1,5 +1,6 @@
 """The table of experiments: filtered, sorted, cut into pages; the costs of a session, by what they were spent on."""
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -7,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from swarm.research.experiment import Experiment, Status, Trial
-from swarm.status import Json
+from swarm.status import VALIDATION, Json
 from swarm.view import View
 
 SORTS = ("id", "status", "author", "trials", "value", "gain", "seconds")
@@ -63,16 +64,15 @@ def _said(one: Experiment) -> str:
 
 
 def _row(view: View, one: Experiment) -> Json:
-    scored = [trial for trial in one.trials if trial.value is not None]
-    last = scored[-1] if scored else None
+    scored = one.completed(VALIDATION) or one.completed("screen")
     return {
         "one": one,
         "id": one.id,
         "status": one.status.value,
         "author": one.author,
         "trials": len(one.trials),
-        "value": last.value if last else None,
-        "tier": last.tier if last else "",
+        "value": statistics.fmean(trial.value or 0.0 for trial in scored) if scored else None,
+        "tier": scored[0].tier if scored else "",
         "gain": one.verdict.get("gain"),
         "seconds": sum(_seconds(trial, view.now) for trial in one.trials) or None,
     }

@@ -3,13 +3,16 @@
     python -m tests.bench.bench_web [EXPERIMENTS] [ENTRIES]
 
 Makes a home with 5,000 experiments (each screened, some validated) and 50,000 notebook entries, serves it, and opens
-every page in Chromium: milliseconds from the request to the first contentful paint, and the bytes of the page. The
-first look at a session, which replays its ledger, is told apart.
+every page in Chromium: milliseconds from the request to the first contentful paint, and the bytes of the page. First
+looks, which replay the session's ledger, are asked of a `swarm browse` of their own, at once and as soon as a person
+would.
 """
 
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from notebook_store.entry import Citation, Entry, Kind, Link, Relation
 from notebook_store.notebook import Notebook
@@ -44,8 +47,38 @@ def main(experiments: int, entries: int) -> None:
         began = time.monotonic()
         make(root, experiments, entries)
         print(f"made {experiments} experiments and {entries} entries in {time.monotonic() - began:.0f} s")
-        with served(root) as url:
-            measure(url, f"{SESSION}-e{experiments // 2:03d}")
+        with sync_playwright() as playwright:
+            chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+            print(f"{'page':<40}{'first paint':>12}{'page':>10}")
+            for wait in (0, 2):
+                first_look(browser, root, "overview", f"/s/{SESSION}", wait)
+            first_look(browser, root, "experiments", f"/s/{SESSION}/experiments", 2)
+            with served(root) as url:
+                measure(browser, url, f"{SESSION}-e{experiments // 2:03d}")
+            browser.close()
+
+
+def first_look(browser: Browser, root: Path, name: str, path: str, wait: int) -> None:
+    """The first request to a `swarm browse` of its own, ``wait`` seconds after it said where it is."""
+    command = [sys.executable, "-c", "from swarm.cli import main; main()", "browse", "--port", "0", "--home", str(root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        time.sleep(wait)
+        page = browser.new_page(base_url=next(word for word in said.split() if word.startswith("http")))
+        paint(page, f"{name}, the first look, after {wait} s", path)
+        page.close()
+        process.send_signal(signal.SIGINT)
+
+
+def paint(page: Page, name: str, path: str) -> None:
+    """Open a page and print what it took."""
+    page.goto(path, wait_until="load")
+    page.wait_for_timeout(300)
+    shown = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    size = page.evaluate("performance.getEntriesByType('navigation')[0].encodedBodySize")
+    print(f"{name:<40}{shown:>9.0f} ms{size / 1000:>7.0f} KB", flush=True)
 
 
 def make(root: Path, experiments: int, entries: int) -> None:
@@ -143,9 +176,9 @@ def pages(experiments: int, entries: int, papers: list[str]) -> Iterator[Entry]:
         yield replace(entry, citations=(cited,)) if claim else entry
 
 
-def measure(url: str, experiment: str) -> None:
+def measure(browser: Browser, url: str, experiment: str) -> None:
+    """Every page, the server and the browser at work already."""
     shown = {
-        "overview, the first look": f"/s/{SESSION}",
         "overview": f"/s/{SESSION}",
         "overview by experiments": f"/s/{SESSION}?by=experiments",
         "experiments": f"/s/{SESSION}/experiments",
@@ -161,19 +194,10 @@ def measure(url: str, experiment: str) -> None:
         "costs": f"/s/{SESSION}/costs",
         "compare": f"/compare?a={SESSION}&b={SESSION}",
     }
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(base_url=url)
-        page.goto("/static/icon.svg")  # the browser itself is warm
-        print(f"{'page':<30}{'first paint':>12}{'page':>10}")
-        for name, path in shown.items():
-            page.goto(path, wait_until="load")
-            page.wait_for_timeout(300)
-            paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
-            size = page.evaluate("performance.getEntriesByType('navigation')[0].encodedBodySize")
-            print(f"{name:<30}{paint:>9.0f} ms{size / 1000:>7.0f} KB", flush=True)
-        browser.close()
+    page = browser.new_page(base_url=url)
+    page.goto("/static/icon.svg")
+    for name, path in shown.items():
+        paint(page, name, path)
 
 
 if __name__ == "__main__":

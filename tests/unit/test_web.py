@@ -3,20 +3,29 @@
 import html
 import json
 import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
 
 from notebook_store.entry import Kind
 from notebook_store.notebook import Notebook
+from swarm.home import Home
+from swarm.research.ledger import Kind as LedgerKind
+from swarm.research.ledger import Ledger
 from swarm.web.drawing import Scale, ceiling, ticks
 from swarm.web.guard import Pass
+from swarm.web.reading import Reading
 from swarm.web.serving import bind
 from swarm.web.text import markdown, shown
-from tests.site import HOSTILE, SESSION, copy_of, finished, served
+from tests.site import HOSTILE, SESSION, copy_of, doors, finished, served
+from tests.small_home import bare_home
 
 pytestmark = pytest.mark.slow  # a session and a server are made for them
 
@@ -210,6 +219,41 @@ def test_the_stream_says_nothing_when_nothing_happened_and_what_changed_when_som
     assert set(changes["put"]) <= {"entries", "agents"}
     assert "something new" in changes["put"]["entries"]
     assert not changes["add"]
+
+
+def test_who_reads_a_session_may_open_the_notebook_while_another_waits_for_the_session(
+    site: tuple[httpx.Client, Path],
+) -> None:
+    home = Home(site[1], create=False)
+    with closing(Reading(home, doors(home))) as reading, ThreadPoolExecutor(2) as threads:
+        asked = Event()
+
+        def read() -> str:
+            asked.set()
+            with reading.view(SESSION) as view:
+                return view.state.session
+
+        with reading.view(SESSION):
+            waiting = threads.submit(read)
+            asked.wait()
+            assert not waiting.done()
+            time.sleep(0.05)  # nothing tells that a thread waits for a lock
+            assert threads.submit(lambda: reading.notebook).result(timeout=20) is not None
+        assert waiting.result(timeout=20) == SESSION
+
+
+def test_sessions_that_nobody_asked_for_lately_are_closed(tmp_path: Path) -> None:
+    home = Home(bare_home(tmp_path / "home"), create=False)
+    names = [f"bowl-{number}" for number in range(1, 8)]
+    with closing(Ledger(home.ledger)) as ledger:
+        for name in names[1:]:
+            data = {"task": "gone", "task_folder": "gone", "metric": "loss", "settings": "{}"}
+            ledger.append(name, LedgerKind.SESSION_OPENED, "opened", at=1_000_000.0, data=data)
+    with closing(Reading(home, doors(home))) as reading:
+        for name in [*names, *names]:
+            with reading.view(name) as view:
+                assert view.state.session == name
+        assert list(reading._views) == names[-4:]
 
 
 def test_axes_are_round_and_grow_in_steps() -> None:
