@@ -134,4 +134,6 @@ def number(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(number(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {number(item)}" for name, item in value.items())
     return str(value)

@@ -119,10 +119,15 @@ def axis_below(scale: Scale, y: float, top: float, label: str) -> str:
     digits = decimals(at[1] - at[0]) if len(at) > 1 else 0
     drawn = "".join(
         line(scale(value), top, scale(value), y, "grid")
-        + text(scale(value), y + 15, f"{value:.{digits}f}", kind="tick", anchor="middle")
+        + text(scale(value), y + 15, f"{value:.{digits}f}", kind="tick", anchor=_anchor(scale, value))
         for value in at
     )
     return drawn + text(scale.end, y + 30, label, kind="axis", anchor="end")
+
+
+def _anchor(scale: Scale, value: float) -> str:
+    """How a tick's number stands under it; the last one would be cut by the picture's edge."""
+    return "end" if scale.end - scale(value) < 12 else "middle"
 
 
 def axis_left(scale: Scale, x: float, right: float) -> str:
