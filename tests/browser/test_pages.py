@@ -14,6 +14,7 @@ from notebook_store.entry import Kind
 from notebook_store.notebook import Notebook
 from swarm.home import Home
 from swarm.view import View
+from swarm.web.report import write_report
 from tests.site import HOSTILE, SESSION, copy_of, finished, lab, running, served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -42,6 +43,7 @@ PAGES = {
     "entry": "/notebook/claim-x",
     "influence": f"/s/{SESSION}/influence",
     "papers": "/papers",
+    "paper": "/papers/arXiv:1412.6980",
     "leases": f"/s/{SESSION}/leases",
     "costs": f"/s/{SESSION}/costs",
     "compare": f"/compare?a={SESSION}",
@@ -92,10 +94,13 @@ def unreloaded(page: Page) -> bool:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_fault(browser: Browser, site: tuple[str, Path], scheme: Any) -> None:
+def test_axe_finds_no_serious_fault(browser: Browser, site: tuple[str, Path], scheme: Any, tmp_path: Path) -> None:
+    home = Home(site[1], create=False)
+    with View(home, SESSION) as view, Notebook.read(home.notebook) as notebook:
+        report = write_report(view.refresh(), notebook, tmp_path, "html").page
     context = browser.new_context(base_url=site[0], color_scheme=scheme, bypass_csp=True)
     page = context.new_page()
-    for name, path in PAGES.items():
+    for name, path in {**PAGES, "report": report.as_uri()}.items():
         page.goto(path)
         page.evaluate(AXE)
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 
 from swarm.assemble.exporting import TARGETS, sink_of
@@ -188,3 +189,37 @@ def test_everything_is_there_once_however_often_it_is_sent_and_though_the_sender
     with View(Home(home, create=False), SESSION) as view:
         assert sent(target, home, view).sent == 0
     equals_the_ledger(READ[target](home), home, target)
+
+
+def test_a_session_is_followed_as_it_goes(home: Path) -> None:
+    with closing(sqlite3.connect(home / "ledger.db")) as ledger:
+        later = ledger.execute("SELECT * FROM events WHERE seq > (SELECT max(seq) / 2 FROM events)").fetchall()
+        ledger.execute("DELETE FROM events WHERE seq > (SELECT max(seq) / 2 FROM events)")
+        ledger.commit()
+        place = Home(home, create=False)
+        with View(place, SESSION) as view, closing(sink_of("optuna", about(view), place, None)[0]) as sink:
+            exporter = Exporter(place, view, sink)
+            first = exporter.catch_up()
+            assert 0 < first == len(sink.known())
+            assert exporter.catch_up() == 0
+            ledger.executemany(f"INSERT INTO events VALUES ({', '.join('?' * len(later[0]))})", later)
+            ledger.commit()
+            assert exporter.catch_up() > 0
+    equals_the_ledger(in_optuna(home), home, "optuna")
+
+
+def test_optunas_dashboard_shows_the_studies(home: Path) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
+    with View(Home(home, create=False), SESSION) as view:
+        sent("optuna", home, view)
+    app = dashboard.wsgi(f"sqlite:///{home / 'exports' / 'optuna.db'}")
+    with httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://localhost") as client:
+        studies = {
+            study["study_name"]: study["study_id"] for study in client.get("/api/studies").json()["study_summaries"]
+        }
+        assert set(studies) == {f"{SESSION} screen", f"{SESSION} validate"}
+        shown = client.get(f"/api/studies/{studies[f'{SESSION} validate']}", params={"after": 0}).json()
+    with View(Home(home, create=False), SESSION) as view:
+        state = view.refresh().state
+    scores = [trial.value for one in state.experiments.values() for trial in one.trials if trial.tier == "validate"]
+    assert sorted(trial["values"][0] for trial in shown["trials"]) == pytest.approx(sorted(filter(None, scores)))

@@ -182,6 +182,21 @@ def test_a_hostile_entry_shows_as_text(site: tuple[httpx.Client, Path]) -> None:
             assert foreign not in answer.text
 
 
+def test_the_notebook_is_filtered_by_outcome(site: tuple[httpx.Client, Path]) -> None:
+    client, home = site
+    with Notebook.read(home / "notebook") as notebook:
+        kept = notebook.entries(outcome="CONFIRMED")
+    page = client.get("/notebook", params={"outcome": "CONFIRMED"}).text
+    assert f'<option value="CONFIRMED" selected>confirmed ({len(kept)})</option>' in page
+    assert re.search(r'<option value="PRUNED">pruned \(\d+\)</option>', page)
+    shown = re.findall(r'class="title" href="/notebook/([^"]+)"', page)
+    assert shown == [entry.id for entry in kept]
+    found = client.get("/notebook", params={"q": "X", "outcome": "CONFIRMED", "part": "results"}).text
+    hits = re.findall(r'class="title" href="/notebook/([^"]+)"', found)
+    assert hits
+    assert set(hits) <= set(shown)
+
+
 def test_markdown_keeps_its_form_and_loses_its_teeth() -> None:
     source = (
         "**bold** [ok](https://arxiv.org/abs/1) [no](JaVaScript:alert(1)) [no](file:///etc/passwd)\n\n|a|\n|-|\n|1|"
