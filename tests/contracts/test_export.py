@@ -87,7 +87,6 @@ def in_wandb(home: Path) -> Found:
 
     found = Found()
     for file in sorted((home / "exports" / "wandb" / "wandb").glob("*/*.wandb")):
-        # files of one id are one run, as `wandb sync` makes of them
         name, config, summary, history = "", {}, {}, []
         store = DataStore()
         store.open_for_scan(str(file))
@@ -103,8 +102,8 @@ def in_wandb(home: Path) -> Found:
         if name == f"{SESSION}-best":
             found.gains += [line["best loss"] for line in history if "best loss" in line]
             continue
-        if not summary:
-            continue  # its sender died before there was anything to see
+        if name in found.knobs or not summary:
+            continue  # of a sender that died; `wandb sync` makes one run of all files of an id
         found.values.append((name, summary.get("loss")))
         found.knobs[name] = {knob: config[knob] for knob in "XYZ"}
         found.losses[name] = [line["training loss"] for line in history if "training loss" in line]
@@ -144,7 +143,13 @@ def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    return copy_of(finished(), tmp_path)
+    """A home whose session was left right after its first kept gain: enough to send."""
+    made = copy_of(finished(), tmp_path)
+    with closing(sqlite3.connect(made / "ledger.db")) as ledger:
+        gain = """SELECT min(seq) FROM events WHERE kind = 'moved' AND data ->> 'move' = 'confirm'"""
+        ledger.execute(f"DELETE FROM events WHERE seq > ({gain})")
+        ledger.commit()
+    return made
 
 
 def sent(target: str, home: Path, view: View) -> Exporter:

