@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from notebook_store.errors import NotebookError
-from swarm.errors import InputError
+from swarm.agents.chat import models_offered
+from swarm.errors import InputError, ModelUnavailable
 from swarm.executors.sky.cloud import CloudError, OpenCloud
 from swarm.executors.sky.registry import Registry, tear_down
 from swarm.executors.sky.sdk import SkySdk, api_server_runs
@@ -52,6 +53,7 @@ def examine(home: Path) -> list[Finding]:
         _gpus(),
         _sandbox(),
         _embedder(),
+        _model(),
         _skypilot(),
         *_clusters(home),
         _home(home),
@@ -121,6 +123,25 @@ def _embedder() -> Finding:
     except NotebookError as error:
         return Finding(what="embedder", state=State.FAULT, found="not there", remedy=str(error))
     return Finding(what="embedder", state=State.OK, found=f"{model.name}, {model.dimension} dimensions")
+
+
+def _model() -> Finding:
+    """The endpoint that the environment names; a session's swarm.toml may name another."""
+    import asyncio
+
+    base_url, key = os.environ.get("OPENAI_BASE_URL"), os.environ.get("OPENAI_API_KEY")
+    if not base_url and not key:
+        remedy = "specialists work by rule; set OPENAI_API_KEY or OPENAI_BASE_URL, see docs/models.md"
+        return Finding(what="model", state=State.LACK, found="none is named", remedy=remedy)
+    try:
+        offered = asyncio.run(models_offered(base_url, key or "none"))
+    except ModelUnavailable as error:
+        return Finding(what="model", state=State.LACK, found="does not answer", remedy=str(error))
+    wanted, found = os.environ.get("OPENAI_MODEL"), f"{base_url or 'OpenAI'} offers {len(offered)} models"
+    if wanted and wanted not in offered:
+        remedy = f"OPENAI_MODEL names '{wanted}', which is not among them: {', '.join(offered[:5])}"
+        return Finding(what="model", state=State.LACK, found=found, remedy=remedy)
+    return Finding(what="model", state=State.OK, found=found)
 
 
 def _skypilot() -> Finding:

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ContextOverflow, ModelMisused, ModelUnavailable
-from swarm.ports import Answer, Ask, Clock, Message, ToolCall, Usage
+from swarm.ports import Answer, Ask, Clock, Message, SystemClock, ToolCall, Usage
 
 if TYPE_CHECKING:
     from openai import APIError, APIStatusError, AsyncOpenAI
@@ -208,6 +208,16 @@ class OpenAIChat:
     @property
     def _where(self) -> str:
         return re.sub(r"//[^/@]*@", "//", self._endpoint.base_url or "OpenAI")
+
+
+async def models_offered(base_url: str | None, key: str) -> list[str]:
+    """The models of an endpoint (None: OpenAI's own). Raises ModelUnavailable."""
+    where = Endpoint(model="", base_url=base_url, key=key, timeout_seconds=10.0)
+    chat = OpenAIChat(where, clock=SystemClock(), gate=asyncio.Semaphore(1))
+    try:
+        return await chat.models()
+    finally:
+        await chat.close()
 
 
 class _Pieces:

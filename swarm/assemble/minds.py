@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from swarm.agents.chat import Endpoint, OpenAIChat
+from swarm.agents.chat import Endpoint, OpenAIChat, models_offered
 from swarm.agents.kept import KeptReplies
 from swarm.agents.mind import Books, Cap, Manner, Mind
 from swarm.agents.roles import ROLES
@@ -111,7 +111,7 @@ class Minds:
         model = agent.model or self.settings.model or os.environ.get("OPENAI_MODEL")
         if model is None:
             if base_url not in offered:
-                offered[base_url] = await self._first_offered(base_url, key, gate)
+                offered[base_url] = await self._first_offered(base_url, key)
             model = offered[base_url]
         place = (model, base_url, key)
         if place not in self._chats:
@@ -119,14 +119,10 @@ class Minds:
             self._chats[place] = OpenAIChat(endpoint, clock=self.clock, gate=gate)
         return self._chats[place]
 
-    async def _first_offered(self, base_url: str | None, key: str, gate: asyncio.Semaphore) -> str:
+    async def _first_offered(self, base_url: str | None, key: str) -> str:
         if base_url is None:
             return DEFAULT_MODEL
-        asked = OpenAIChat(Endpoint(model="", base_url=base_url, key=key), clock=self.clock, gate=gate)
-        try:
-            models = await asked.models()
-        finally:
-            await asked.close()
+        models = await models_offered(base_url, key)
         if not models:
             raise ModelUnavailable(f"{base_url} offers no model; name one in [models]")
         return models[0]
