@@ -48,6 +48,12 @@ def data_hash(data_dir: Path) -> str:
     return digest.hexdigest()
 
 
+def is_there(task: Task, data_dir: Path) -> bool:
+    """Whether the task's data was made, as its recipe is now. Does not read the data, which may be large."""
+    manifest = read_manifest(data_dir)
+    return manifest is not None and manifest["recipe"] == recipe_hash(task)
+
+
 def prepare(task: Task, data_dir: Path, say: Callable[[str], None]) -> str:
     """Make the data complete and return its hash; nothing is done where it is. Safe to run twice at once.
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from trainer import parcel
 from trainer.contract import CURVE, LOG, RESULT, SPEC, Device, Task, TaskError, TrialSpec, create_trial, load_task
-from trainer.data import prepare, recipe_hash
+from trainer.data import is_there, prepare, recipe_hash
 from trainer.harness import run_trial
 
 TASK = Path(__file__).resolve().parent.parent / "task"
@@ -31,12 +31,16 @@ def root() -> Path:
     return Path(os.environ.get("NIGHTSWARM_ROOT") or "~/nightswarm").expanduser().resolve()
 
 
-def prepared(task: Task) -> Path | None:
-    """Make the task's data, or find it; None for a task without. Raises TaskError."""
+def prepared(task: Task, *, checked: bool) -> Path | None:
+    """Make the task's data, or find it; None for a task without. Raises TaskError.
+
+    ``checked``: what is found is read through, and made anew where it is not what was made.
+    """
     if not task.prepare_command:
         return None
     data = root() / "data" / f"{task.name}-{recipe_hash(task)[:12]}"
-    prepare(task, data, lambda line: print(line, flush=True))
+    if checked or not is_there(task, data):
+        prepare(task, data, lambda line: print(line, flush=True))
     return data
 
 
@@ -57,7 +61,7 @@ def run(packed: str) -> None:
     spec = replace(
         TrialSpec.from_json(carried[SPEC]),
         task_folder=str(TASK),
-        data_dir=str(data) if (data := prepared(task)) else None,
+        data_dir=str(data) if (data := prepared(task, checked=False)) else None,
         device_index=device_of(task),
     )
     folder = root() / "trials" / carried[parcel.FOLDER]
@@ -84,7 +88,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         match argv:
             case ["prepare"]:
-                prepared(load_task(TASK))
+                prepared(load_task(TASK), checked=True)
             case ["run"]:
                 run(os.environ[parcel.VARIABLE])
             case _:
