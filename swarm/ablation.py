@@ -12,7 +12,7 @@ from swarm.research.experiment import Experiment, Knob, Move, Proposal, Status, 
 from swarm.research.knobs import read_knobs, set_knobs
 from swarm.research.ledger import Kind
 from swarm.research.promotion import Gain, Noise, Validation
-from swarm.research.stack import ABLATION, Change, Worth, as_good, idle_sets, kept_changes, reverted
+from swarm.research.stack import ABLATION, Change, Worth, as_good, idle_sets, kept_changes, reverted, taken_apart
 from swarm.research.state import seeds
 from swarm.validating import alike, told_gain, verdict
 from swarm.yardstick import REFERENCE_BID, Yardstick
@@ -32,9 +32,9 @@ class Ablation:
         """Tell what each kept change of the incumbent is worth on ``pairs`` validation seeds, and make a candidate
         that is as good with less the incumbent.
         """
-        incumbent, self._pairs = self._state.incumbent, pairs
+        incumbent, self._pairs = taken_apart(self._state), pairs
         variants: dict[str, tuple[Change, str, Experiment]] = {}
-        for change in kept_changes(self._state):
+        for change in kept_changes(self._state, incumbent):
             if (found := await self._without(incumbent, [change])) is not None:
                 variants[change.name] = (change, *found)
         measured = await asyncio.gather(*(self._gain(incumbent, variant) for _, _, variant in variants.values()))
@@ -73,10 +73,9 @@ class Ablation:
             changes=_moved(ours, source),
             origin=f"ablation of {incumbent.id}: {names}",
         )
-        variant, new = await self._steps.file(proposal, Status.ABLATION)
-        if new:
-            diff = await asyncio.to_thread(self._lab.lineage.diff, incumbent.candidate, variant.candidate)
-            await self._lab.scribe.hypothesis(variant, diff)
+        variant, _ = await self._steps.file(proposal, Status.ABLATION)
+        diff = await asyncio.to_thread(self._lab.lineage.diff, incumbent.candidate, variant.candidate)
+        await self._lab.scribe.hypothesis(variant, diff)
         return told, variant
 
     async def _taken_back(self, ours: str, changes: Sequence[Change]) -> tuple[str, str | None]:
@@ -126,9 +125,11 @@ class Ablation:
     ) -> tuple[Experiment, list[str]] | None:
         """The incumbent without these changes as the new incumbent, where it is as good and still a confirmed gain."""
         found = await self._without(incumbent, changes, reuse=False)
-        if found is None or found[1].status is not Status.ABLATION:
+        if found is None:
             return None
         told, variant = found
+        if variant.status is Status.CONFIRMED:  # by a run that died before it could say so
+            return variant, [change.name for change in changes]
         lost = await self._gain(incumbent, variant)
         if lost is None or not as_good(Gain(mean=-lost.mean, se=lost.se, df=lost.df, n=lost.n)):
             return None
@@ -179,8 +180,8 @@ class Ablation:
             "taken_out": chosen[1] if chosen else [],
             "simplified": chosen[0].id if chosen else None,
         }
-        await self._lab.journal.record(Kind.ABLATED, incumbent.id, found)
         await ablation_page(self._lab.scribe, incumbent, found)
+        await self._lab.journal.record(Kind.ABLATED, incumbent.id, found)
 
     async def _text(self, commit: str) -> str:
         return await asyncio.to_thread(self._lab.lineage.source, commit)

@@ -10,7 +10,7 @@ from swarm.leases.desk import LeaseDesk
 from swarm.ports import Slot
 from swarm.research.experiment import Status
 from swarm.research.hindsight import hidden_seeds
-from swarm.research.stack import kept_changes
+from swarm.research.stack import kept_changes, taken_apart
 
 EXAM_PAIRS = 2  # fresh seeds of the closing examination
 EXAM_SHARE = 0.2  # of each limit at most; a session too short for it does without
@@ -89,9 +89,8 @@ class Pace:
         """Validation seeds on which each kept change of the incumbent can be told its worth; 0: it is told, or there
         is too little time.
         """
-        incumbent, limits = self._state.incumbent, self._lab.settings.limits
-        known = {incumbent.id, incumbent.verdict.get("instead_of")} & self._state.ablations.keys()
-        if incumbent.status is Status.BASELINE or known:
+        incumbent, limits = taken_apart(self._state), self._lab.settings.limits
+        if incumbent.status is Status.BASELINE or incumbent.id in self._state.ablations:
             return 0
         price = max((slot.price_per_hour for slot in self._exam_slots), default=0.0)
         for pairs in (max(FEWEST_PAIRS, self._lab.settings.promotion.min_pairs), FEWEST_PAIRS):
@@ -108,7 +107,7 @@ class Pace:
 
     def _ablation_runs(self, pairs: int) -> int:
         """Trials of an ablation: every change out in turn, then all out that seem worth nothing."""
-        return (len(kept_changes(self._state)) + 1) * pairs
+        return (len(kept_changes(self._state, taken_apart(self._state))) + 1) * pairs
 
     def _exam_runs(self) -> int:
         """Trials of the closing examination that are still to be run."""

@@ -11,6 +11,7 @@ from swarm.research import promotion
 from swarm.research.experiment import Experiment, Status, Trial
 from swarm.research.hindsight import gap_of
 from swarm.research.promotion import Gain
+from swarm.research.stack import taken_apart
 from swarm.research.state import SessionState
 
 WARM_UP_SECONDS = 30.0  # at a session's start, which occupancy leaves out: the first trials are only being prepared
@@ -269,8 +270,7 @@ def holdout_of(state: SessionState, experiment: Experiment, *, minimize: bool) -
 
 def ablation_of(state: SessionState) -> Json | None:
     """What each kept change of the incumbent, or of the one it is a simplification of, is worth; None: not told."""
-    earlier = state.incumbent.verdict.get("instead_of", "")
-    found = state.ablations.get(state.incumbent.id, state.ablations.get(earlier))
+    found = state.ablations.get(taken_apart(state).id)
     return None if found is None else dict(found)
 
 

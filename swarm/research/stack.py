@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from swarm.research.experiment import Knob
+from swarm.research.experiment import Experiment, Knob
 from swarm.research.promotion import Gain
 from swarm.research.state import SessionState
 
@@ -37,11 +37,16 @@ class Worth:
         return self.gain.mean <= self.gain.se
 
 
-def kept_changes(state: SessionState) -> list[Change]:
-    """What leads from the baseline to the incumbent: constants by name, then code steps in their order."""
+def taken_apart(state: SessionState) -> Experiment:
+    """Whom an ablation is about: the incumbent, or the one that it simplifies."""
+    return state.experiments[state.incumbent.verdict.get("instead_of", state.incumbent.id)]
+
+
+def kept_changes(state: SessionState, incumbent: Experiment) -> list[Change]:
+    """What leads from the baseline to an incumbent: constants by name, then code steps in their order."""
     constants: dict[str, None] = {}
     steps: list[Change] = []
-    one = state.incumbent
+    one = incumbent
     while one.parent is not None:
         if one.changes:
             constants |= dict.fromkeys(one.changes)
