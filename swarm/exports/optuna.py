@@ -1,5 +1,6 @@
 """Optuna: one study a tier in a storage that Optuna, and optuna-dashboard, open; scores of two tiers do not compare."""
 
+import warnings
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,12 +69,15 @@ class OptunaSink:
         import optuna
 
         if tier not in self._studies:
-            self._studies[tier] = optuna.create_study(
+            study = optuna.create_study(
                 storage=self._storage,
                 study_name=f"{self._about.session} {tier}",
                 direction="minimize" if self._about.minimize else "maximize",
                 load_if_exists=True,
             )
+            with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+                study.set_metric_names([self._about.metric])  # what the dashboard writes on its axes
+            self._studies[tier] = study
         return self._studies[tier]
 
 

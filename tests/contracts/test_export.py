@@ -116,7 +116,7 @@ def in_optuna(home: Path) -> Found:
     found = Found()
     for tier in ("screen", "validate"):
         study = optuna.load_study(study_name=f"{SESSION} {tier}", storage=f"sqlite:///{home / 'exports' / 'optuna.db'}")
-        assert study.direction is optuna.study.StudyDirection.MINIMIZE
+        assert (study.direction, study.metric_names) == (optuna.study.StudyDirection.MINIMIZE, ["loss"])
         found.gains += study.user_attrs.get("gains", {}).values()
         for trial in study.trials:
             name = trial.user_attrs["nightswarm trial"]
