@@ -52,8 +52,8 @@ def main(experiments: int, entries: int) -> None:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             print(f"{'page':<40}{'first paint':>12}{'page':>10}")
             for wait in (0, 2):
-                first_look(browser, root, "overview", f"/s/{SESSION}", wait)
-            first_look(browser, root, "experiments", f"/s/{SESSION}/experiments", 2)
+                for name, path in {"overview": f"/s/{SESSION}", "experiments": f"/s/{SESSION}/experiments"}.items():
+                    first_look(browser, root, name, path, wait)
             with served(root) as url:
                 measure(browser, url, f"{SESSION}-e{experiments // 2:03d}")
             browser.close()
@@ -195,7 +195,7 @@ def measure(browser: Browser, url: str, experiment: str) -> None:
         "compare": f"/compare?a={SESSION}&b={SESSION}",
     }
     page = browser.new_page(base_url=url)
-    page.goto("/static/icon.svg")
+    page.goto(f"/s/{SESSION}")
     for name, path in shown.items():
         paint(page, name, path)
 
