@@ -9,16 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from notebook_store.entry import Entry, Kind
+from swarm.agents.kept import Voice
 from swarm.leases.budget import Left
 from swarm.leases.lease import SlotState
 from swarm.research.experiment import Trial
-from swarm.status import Json, standing_of
+from swarm.status import LIVE, Json, standing_of
 from swarm.view import View
-from swarm.wording import duration, fates, improvement, plain, score, share, short
+from swarm.wording import at_work, duration, fates, improvement, plain, score, share, short, tail
 
 ENTRIES = 6  # notebook entries shown
 KINDS = (Kind.RESULT, Kind.DECISION, Kind.INSIGHT, Kind.CLAIM, Kind.NOTE)  # not what is only proposed and reviewed
 SLOTS = 16  # slots shown; of more, the rest is counted
+VOICES = 4  # specialists shown while they think, each in the place of an entry
+SAID = 48  # characters of what one says: they fit on 80 columns
 LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -26,13 +29,15 @@ def dashboard(view: View, *, notice: str = "") -> RenderableType:
     """The whole picture as of now; ``notice`` is said at the bottom."""
     status = view.status()
     head = Text(f"{view.state.session} · task {view.state.opened.get('task', '?')} · {view.phase() or status['state']}")
+    voices = view.voices()[:VOICES] if status["state"] in LIVE else []
     parts: list[RenderableType] = [
         _best(view, status),
         Text(),
         _slots(view.slots(), view, now=view.now),
         _work(status, waiting=len(view.queue())),
         Text(),
-        _notebook(view.entries(ENTRIES, KINDS), view.state.session),
+        *([_voices(voices)] if voices else []),
+        _notebook(view.entries(ENTRIES - len(voices), KINDS), view.state.session),
         Text(),
         _means(status, view.left(status)),
     ]
@@ -113,6 +118,17 @@ def _notebook(entries: Sequence[Entry], session: str) -> RenderableType:
         table.add_row(entry.kind.value, short(entry.experiment or "", session), Text(plain(entry.title)))
     if not entries:
         table.add_row("notebook", "", Text("nothing written yet", style="dim"))
+    return table
+
+
+def _voices(voices: Sequence[Voice]) -> RenderableType:
+    """What those who think are at, and the newest of their words."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column("author", no_wrap=True, style="magenta")
+    table.add_column("doing", no_wrap=True)
+    table.add_column("said", no_wrap=True, overflow="ellipsis")
+    for voice in voices:
+        table.add_row(plain(voice.author), at_work(voice.doing), Text(tail(voice.said, SAID), style="dim"))
     return table
 
 

@@ -1,13 +1,13 @@
-"""What led to an experiment: from the papers and findings it goes back to, over its hypothesis, to what came out."""
+"""What led to experiments: from the papers and findings they go back to, over their hypotheses, to what came out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from notebook_store.entry import Entry, Kind, Relation
 from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
 
-_DEPTH = 4  # steps back: further is everything
+DEPTH = 4  # steps back: further is everything
 _BACK = (Relation.CITES, Relation.DERIVED_FROM)
 
 
@@ -19,6 +19,7 @@ class Node:
     kind: str  # "paper", or the entry's kind
     title: str  # of a paper with the page
     author: str  # "" of a paper
+    experiment: str | None = None  # whose page it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +30,32 @@ class Influence:
     edges: tuple[tuple[str, str], ...]  # (earlier, later)
 
 
-def influence(notebook: Notebook, experiment: str) -> Influence:
-    """What an experiment goes back to and what came out of it. Blocking. Empty where it has no page yet."""
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A thing below what it came from."""
+
+    depth: int  # steps from where its line begins
+    node: Node
+    again: bool  # what came of it stands further up
+
+
+def influence(notebook: Notebook, experiments: Sequence[str], depth: int = DEPTH) -> Influence:
+    """What experiments go back to in so many steps, and what came out of them. Blocking.
+
+    One that has no page yet is left out.
+    """
     nodes: dict[str, Node] = {}
     edges: dict[tuple[str, str], None] = {}
-    try:
-        page = notebook.get(f"{experiment}-hypothesis")
-    except UnknownEntry:
-        return Influence(nodes={}, edges=())
-    _back(notebook, page, nodes, edges, _DEPTH)
-    for _, entry in notebook.links_to(page.id):
-        if entry.experiment == experiment and entry.kind in (Kind.RESULT, Kind.DECISION):
-            nodes[entry.id] = _node(entry)
-            edges[page.id, entry.id] = None
+    for experiment in experiments:
+        try:
+            page = notebook.get(f"{experiment}-hypothesis")
+        except UnknownEntry:
+            continue
+        _back(notebook, page, nodes, edges, depth)
+        for _, entry in notebook.links_to(page.id):
+            if entry.experiment == experiment and entry.kind in (Kind.RESULT, Kind.DECISION):
+                nodes[entry.id] = _node(entry)
+                edges[page.id, entry.id] = None
     return Influence(nodes=nodes, edges=tuple(edges))
 
 
@@ -66,11 +80,11 @@ def _back(
 
 
 def _node(entry: Entry) -> Node:
-    return Node(id=entry.id, kind=entry.kind.value, title=entry.title, author=entry.author)
+    return Node(id=entry.id, kind=entry.kind.value, title=entry.title, author=entry.author, experiment=entry.experiment)
 
 
-def drawn(graph: Influence) -> Iterator[str]:
-    """The graph as lines, each thing under what it came from, the indent two blanks a step."""
+def steps(graph: Influence) -> Iterator[Step]:
+    """The graph from top to bottom, each thing under what it came from."""
     later: dict[str, list[str]] = {}
     for earlier, then in graph.edges:
         later.setdefault(earlier, []).append(then)
@@ -78,16 +92,20 @@ def drawn(graph: Influence) -> Iterator[str]:
     shown: set[str] = set()
     for name in graph.nodes:
         if name not in targets:
-            yield from _lines(graph, later, name, 0, shown)
+            yield from _steps(graph, later, name, 0, shown)
 
 
-def _lines(graph: Influence, later: dict[str, list[str]], name: str, depth: int, shown: set[str]) -> Iterator[str]:
-    node = graph.nodes[name]
-    by = f" by {node.author}" if node.author else ""
-    again = " (see above)" if name in shown and later.get(name) else ""
-    yield f"{'  ' * depth}{'→ ' if depth else ''}{node.kind} {node.id}{by}: {node.title}{again}"
-    if name in shown:
-        return
+def _steps(graph: Influence, later: dict[str, list[str]], name: str, depth: int, shown: set[str]) -> Iterator[Step]:
+    seen = name in shown
+    yield Step(depth=depth, node=graph.nodes[name], again=seen and bool(later.get(name)))
     shown.add(name)
-    for then in later.get(name, ()):
-        yield from _lines(graph, later, then, depth + 1, shown)
+    for then in later.get(name, ()) if not seen else ():
+        yield from _steps(graph, later, then, depth + 1, shown)
+
+
+def drawn(graph: Influence) -> Iterator[str]:
+    """The graph as lines, the indent two blanks a step."""
+    for step in steps(graph):
+        node, by = step.node, f" by {step.node.author}" if step.node.author else ""
+        again = " (see above)" if step.again else ""
+        yield f"{'  ' * step.depth}{'→ ' if step.depth else ''}{node.kind} {node.id}{by}: {node.title}{again}"

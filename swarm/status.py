@@ -17,6 +17,7 @@ from swarm.research.state import SessionState
 WARM_UP_SECONDS = 30.0  # at a session's start, which occupancy leaves out: the first trials are only being prepared
 SILENT_SECONDS = 15.0  # a run that left no pulse for longer is dead
 LIVE = ("running", "draining", "paused")  # states in which a process works on the session
+_MEASURED = (Status.PRUNED, Status.CONFIRMED, Status.REFUTED, Status.CRASHED)  # ends that a trial brought about
 VALIDATION = "validate"  # the tier on which an incumbent is measured
 
 Json = dict[str, Any]
@@ -184,14 +185,15 @@ def _models(state: SessionState) -> Json:
 
 
 def _reviewer(state: SessionState) -> Json | None:
-    """How far the reviewer that thinks can be trusted: of what it turned down and was run all the same, the share
-    that indeed proved no gain. None before it judged anything.
+    """How far the reviewer that thinks can be trusted: of what it turned down and was run to its end all the same, the
+    share that indeed proved no gain. What was withdrawn, or refused by a person, tells nothing. None before it judged
+    anything.
     """
     if not state.reviews:
         return None
     turned_down = [name for name, review in state.reviews.items() if review.verdict != "APPROVED"]
     sampled = [state.experiments[name] for name in turned_down if state.reviews[name].sampled]
-    over = [experiment for experiment in sampled if experiment.is_final]
+    over = [experiment for experiment in sampled if experiment.status in _MEASURED]
     right = sum(experiment.status is not Status.CONFIRMED for experiment in over)
     return {
         "judged": len(state.reviews),

@@ -11,6 +11,7 @@ from notebook_store.entry import Entry
 from notebook_store.entry import Kind as EntryKind
 from notebook_store.errors import NoNotebook, UnknownEntry
 from notebook_store.notebook import Notebook
+from swarm.agents.kept import Voice, voices_in
 from swarm.config import Limits, Settings
 from swarm.errors import InputError
 from swarm.home import Home
@@ -54,6 +55,7 @@ class View:
         self.confirmed_at: dict[str, float] = {}  # experiment -> unix seconds
         self._lasted: dict[str, deque[float]] = {}  # tier -> seconds its last trials took
         self.state = SessionState(find_session(self._ledger, session, home.root))
+        self._thoughts = home.session(self.state.session) / "thoughts.db"
         self.phase = phase or (lambda: self._ledger.phase(self.state.session))
 
     def close(self) -> None:
@@ -178,6 +180,13 @@ class View:
         """The session's requests that wait for a slot, oldest first."""
         return [waiting for waiting in self._leases.queue() if waiting.session == self.state.session]
 
+    def voices(self) -> list[Voice]:
+        """Who thinks at the moment, and the end of what each says: foreign text. A dead session's last words, too."""
+        run = self.state.runs.get(len(self.state.runs))
+        if run is None or run.ended_at is not None:
+            return []
+        return [voice for voice in voices_in(self._thoughts) if voice.doing and voice.at >= run.started_at]
+
     def typical_seconds(self, tier: str) -> float | None:
         """How long a trial of the tier takes: the median of the last ones; None before any has ended."""
         lasted = self._lasted.get(tier)
@@ -203,7 +212,7 @@ class View:
     def influence(self, experiment: str) -> Influence:
         """What an experiment goes back to, and what came out of it."""
         notebook = self._opened_notebook()
-        return Influence(nodes={}, edges=()) if notebook is None else influence(notebook, experiment)
+        return Influence(nodes={}, edges=()) if notebook is None else influence(notebook, [experiment])
 
     def _opened_notebook(self) -> Notebook | None:
         if self._notebook is None:

@@ -15,6 +15,17 @@ def printable(text: str) -> str:
     )
 
 
+def at_work(doing: str) -> str:
+    """What somebody who thinks is at, for a node of the graph that roles go through."""
+    return {"recall": "recalls", "think": "thinks", "use tools": "uses tools", "check": "checks"}.get(doing, "writes")
+
+
+def tail(text: str, characters: int) -> str:
+    """The end of what is being said, on one line."""
+    words = plain(text)
+    return words if len(words) <= characters else f"…{words[1 - characters :]}"
+
+
 def short(experiment: str, session: str) -> str:
     """An experiment's id without the session it belongs to: tinytext-1-e012 -> e012."""
     return experiment.removeprefix(f"{session}-")

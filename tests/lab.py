@@ -16,13 +16,14 @@ from swarm.executors.virtual_time import VirtualClock
 from swarm.journal import Journal
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.manager import LeaseManager
+from swarm.observer import Observer
 from swarm.ports import Brief, Slot, TrialOrder, WaveReport
 from swarm.research.experiment import Experiment, Knob, Proposal, Review, ReviewVerdict
 from swarm.research.knobs import read_knobs, set_knobs
 from swarm.research.ledger import Ledger
 from swarm.research.lineage import Lineage
 from swarm.session import Session
-from swarm.wiring import Parts, tiers_of, wired
+from swarm.wiring import Parts, Team, tiers_of, wired
 from tests.fake_embedder import WordEmbedder
 from tests.fakes import completed
 from trainer.contract import Outcome, Task, load_task
@@ -129,6 +130,10 @@ class Bench:
         ledger.close()
         return phase
 
+    def team(self, observer: Observer, journal: Journal, notebook: Notebook) -> Team:
+        """The specialists of a session."""
+        return self.script.at_work(journal)
+
     @contextmanager
     def session(self, name: str = "bowl-1") -> Iterator[Session]:
         ledger = Ledger(self.root / "ledger.db")
@@ -147,7 +152,7 @@ class Bench:
                     slots=self.slots,
                     notebook=notebook,
                     candidates=Lineage(self.root / name / "repo.git", self.task.editable),
-                    team=lambda _, journal: self.script.at_work(journal),
+                    team=lambda observer, journal: self.team(observer, journal, notebook),
                     say=self.said.append,
                 )
             )

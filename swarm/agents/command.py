@@ -231,11 +231,29 @@ def shut_in(command: Sequence[str], worktree: Path, *, network: bool) -> list[st
         raise InputError("a proposer of kind 'command' runs under bubblewrap, which is not installed; install it")
     argv = [bwrap, "--unshare-all", *(["--share-net"] if network else []), "--die-with-parent", "--new-session"]
     argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - a fresh one, inside
-    program = shutil.which(command[0])
-    places = [*_SYSTEM, *([str(Path(program).resolve().parent)] if program else [])]
-    for place in dict.fromkeys(places):
+    for place in dict.fromkeys([*_SYSTEM, *map(str, installed(command[0]))]):
         argv += ["--ro-bind-try", place, place]
     return [*argv, "--bind", str(worktree), str(worktree), "--chdir", str(worktree), "--", *command]
+
+
+def installed(program: str) -> list[Path]:
+    """The folders a program is installed in, with those of what its first line says it is run by."""
+    found = shutil.which(program)
+    if found is None:
+        return []
+    with Path(found).open("rb") as stream:
+        first = stream.readline(512)
+    words = first[2:].decode(errors="replace").split() if first.startswith(b"#!") else []
+    by = words[1] if len(words) > 1 and Path(words[0]).name == "env" else (words or [""])[0]
+    own = [Path(found), Path(found).resolve()]
+    return [*map(_place, own), *(installed(by) if by and by != program else [])]
+
+
+def _place(program: Path) -> Path:
+    """What a program needs of its surroundings: the prefix whose bin/ it lies in, but never a home."""
+    prefix = program.parent.parent if program.parent.name == "bin" else program.parent
+    private = Path.home().resolve()
+    return program.parent if prefix == private / ".local" or private.is_relative_to(prefix) else prefix
 
 
 def _environment(passed: Sequence[str], worktree: Path) -> dict[str, str]:

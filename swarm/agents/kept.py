@@ -7,6 +7,7 @@ kept too, until whoever asked for it has put it on record.
 import json
 import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ class Voice:
 
     author: str
     at: float  # unix seconds
-    doing: str  # "think", "use tools", ..., or what keeps it from thinking
-    said: str  # the end of its answer so far
+    doing: str  # the node of the role's graph: "think", "use tools", ...; empty: nothing
+    said: str  # the end of its answer so far, as the model words it: foreign text
 
 
 class KeptReplies:
@@ -81,12 +82,6 @@ class KeptReplies:
         with self._lock:
             self._db.execute("INSERT OR REPLACE INTO voices VALUES (?, ?, ?, ?)", (author, at, doing, said))
 
-    def voices(self) -> list[Voice]:
-        """What every author did last, the newest first."""
-        with self._lock:
-            rows = self._db.execute("SELECT author, at, doing, said FROM voices ORDER BY at DESC").fetchall()
-        return [Voice(author=author, at=at, doing=doing, said=said) for author, at, doing, said in rows]
-
     def delivered(self, prefix: str) -> int:
         """How many runs whose id is ``prefix`` and a number were delivered."""
         with self._lock:
@@ -94,6 +89,17 @@ class KeptReplies:
                 "SELECT count(*) FROM results WHERE delivered AND substr(run, 1, ?) = ?", (len(prefix), prefix)
             ).fetchone()
         return int(row[0])
+
+
+def voices_in(path: Path) -> list[Voice]:
+    """What every author of the session whose replies are kept there did last, by name; none where nobody thinks."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path, timeout=60)) as db:
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'voices'").fetchone() is None:
+            return []  # it is being made
+        rows = db.execute("SELECT author, at, doing, said FROM voices ORDER BY author").fetchall()
+    return [Voice(author=author, at=at, doing=doing, said=said) for author, at, doing, said in rows]
 
 
 def _read(kept: dict[str, Any]) -> Answer:

@@ -99,7 +99,8 @@ class JupyterKernel:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         own = dict.fromkeys(("HOME", "IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR"), str(self._folder))
         packages = str(Path(__file__).resolve().parents[2])
-        return {**kept, **threads, **own, "MPLBACKEND": "agg", "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"}
+        figures = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # what is shown comes out of the cell
+        return {**kept, **threads, **own, **figures, "PYTHONPATH": packages, "PYTHONDONTWRITEBYTECODE": "1"}
 
     async def _executed(self, source: str) -> CellResult:
         assert self._client is not None

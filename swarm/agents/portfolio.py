@@ -10,8 +10,9 @@ from swarm.ports import Brief, Clock, Proposer
 from swarm.research.experiment import Proposal
 from swarm.research.portfolio import Tried, shares
 
-_REST_SECONDS = 60.0  # that a proposer is left alone whose endpoint is down; doubled each time
-_LONGEST_REST = 1800.0
+_REST_SECONDS = 60.0  # that a proposer is left alone of whom nothing came; doubled each time
+_LONGEST_OUTAGE = 300.0  # to ask an endpoint that is down costs nothing
+_LONGEST_REST = 1800.0  # to ask a model that has nothing to say does
 
 
 class Thinker(Proposer, Protocol):
@@ -121,20 +122,22 @@ class Portfolio:
             seat.ready = list(thought.result())
             seat.open = True
             if seat.ready:
+                if seat.rest > _REST_SECONDS:
+                    await self._tell(seat.thinker.name, "thinks again")
                 seat.rest = _REST_SECONDS
             else:
-                await self._let_rest(seat, "it had nothing to propose")
+                await self._let_rest(seat, "it had nothing to propose", _LONGEST_REST)
         except ModelUnavailable as error:
-            await self._let_rest(seat, str(error))
+            await self._let_rest(seat, str(error), _LONGEST_OUTAGE)
         except (CapReached, ModelMisused) as error:
             seat.gone = True
             await self._tell(seat.thinker.name, f"proposes no more: {error}")
         except SwarmError as error:
             await seat.thinker.give_up()
-            await self._let_rest(seat, f"it had nothing usable: {error}")
+            await self._let_rest(seat, f"it had nothing usable: {error}", _LONGEST_REST)
 
-    async def _let_rest(self, seat: _Seat, why: str) -> None:
+    async def _let_rest(self, seat: _Seat, why: str, longest: float) -> None:
         """Leave a thinker alone for a while, longer each time: what fails now is likely to fail again at once."""
         seat.rests_until = self._clock.now() + seat.rest
         await self._tell(seat.thinker.name, f"rests for {seat.rest:.0f} s: {why}")
-        seat.rest = min(2 * seat.rest, _LONGEST_REST)
+        seat.rest = min(2 * seat.rest, longest)

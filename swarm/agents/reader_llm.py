@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from notebook_store.entry import Citation, Entry, Kind, Link, Relation
 from notebook_store.notebook import Notebook
@@ -55,8 +55,9 @@ class ModelReader:
 
     async def read(self, topic: Topic) -> list[str]:
         """Ids of what was written. Raises ModelError, and SwarmError for an answer that was refused twice."""
+        run = f"{self._session}-{self.name}-{topic.occasion}"
         questions = await asyncio.to_thread(open_questions, self._notebook)
-        passages = await asyncio.to_thread(self._passages, topic, questions)
+        passages = await asyncio.to_thread(self._shown, run, topic, questions)
 
         async def facts(tokens: int) -> Facts:
             return await asyncio.to_thread(self._facts, topic, questions, passages, tokens)
@@ -71,12 +72,21 @@ class ModelReader:
         thought: Thought[Reading, list[str]] = Thought(
             role=READER,
             mind=self._mind,
-            run=f"{self._session}-{self.name}-{topic.occasion}",
+            run=run,
             facts=facts,
             find=find,
             finish=finish,
         )
         return await thought.think_through()
+
+    def _shown(self, run: str, topic: Topic, questions: Sequence[Entry]) -> list[Passage]:
+        """The passages of a run: found once, since its kept replies cite them by number."""
+        kept = self._mind.kept.result(f"{run}/passages")
+        if kept is None:
+            found = self._passages(topic, questions)
+            self._mind.kept.conclude(f"{run}/passages", [asdict(passage) for passage in found])
+            return found
+        return [Passage(**{**one, "authors": tuple(one["authors"])}) for one in kept]
 
     def _passages(self, topic: Topic, questions: Sequence[Entry]) -> list[Passage]:
         queries = [query_of(factor) for factor in topic.factors] + [question.title for question in questions]

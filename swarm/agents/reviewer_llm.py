@@ -18,7 +18,7 @@ from swarm.agents.thought import Facts, Thought
 from swarm.research.experiment import Proposal, Review, ReviewVerdict
 from trainer.contract import Task
 
-SAMPLED = 0.1  # of what it turns down
+SAMPLED = 0.1  # of what it turns down: a tenth of the slots that reviewing saves pays for knowing what it is worth
 
 
 class ModelReviewer:

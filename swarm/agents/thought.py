@@ -42,7 +42,14 @@ class Thought(Generic[ReplyT, Result]):
 
     async def think_through(self) -> Result:
         """The whole run. Raises ModelError and, where the answer was refused twice, SwarmError."""
-        return await run_role(self.role, self, at=lambda node: self.mind.books.hear(self.mind.author, f"\f{node}"))
+
+        def at(node: str) -> None:
+            self.mind.books.hear(self.mind.author, f"\f{node}")
+
+        try:
+            return await run_role(self.role, self, at=at)
+        finally:
+            at("")
 
     async def recall(self) -> Facts:
         self._budget = self.mind.manner.recall_tokens

@@ -192,12 +192,13 @@ class _Voices:
         self._noted: dict[str, float] = {}
 
     def hear(self, author: str, text: str) -> None:
-        """A node of the role's graph, marked by a form feed, or more of an answer."""
+        """A node of the role's graph (none: the run is over), marked by a form feed, or more of an answer."""
         node = text.startswith("\f")
+        first = not node and not self._said.get(author)  # words: whoever looks on sees at once that there are some
         if node:
             self._doing[author], self._said[author] = text[1:], ""
         else:
             self._said[author] = (self._said.get(author, "") + text)[-_TAIL:]
-        if node or time.monotonic() - self._noted.get(author, 0.0) >= _VOICE_SECONDS:
+        if node or first or time.monotonic() - self._noted.get(author, 0.0) >= _VOICE_SECONDS:
             self._noted[author] = time.monotonic()
             self._kept.voice(author, self._clock.now(), self._doing.get(author, ""), self._said[author])

@@ -79,7 +79,7 @@ class SessionState:
         self.spent: dict[str, Spending] = {}  # author -> what it spent on models
         self.reviews: dict[str, Reviewed] = {}  # experiment -> what the reviewer's model said of it
         self.ablations: dict[str, Mapping[str, Any]] = {}  # incumbent -> its changes' worth, as ABLATED told
-        self.told: dict[str, str] = {}  # author -> the last thing a person was told of it
+        self.told: dict[str, str] = {}  # author -> what a person was told of it since it last answered
         self.ended: str | None = None  # why the session is over
         self.seq = 0  # of the last event applied
         self.live_trials: dict[str, Trial] = {}  # started and not ended, by id
@@ -276,6 +276,7 @@ def _model_asked(state: SessionState, event: Event) -> None:
         estimated=data["estimated"],
     )
     state.spent[data["author"]] = state.spent.get(data["author"], Spending()) + spent
+    state.told.pop(data["author"], None)  # it answers again
 
 
 def _reviewed(state: SessionState, event: Event) -> None:

@@ -1,20 +1,18 @@
-"""The map of influence: paper, claim, proposal, gain, left to right."""
+"""The map of influence as a picture: paper, claim, proposal, gain, left to right."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
 
-from notebook_store.entry import Entry, Kind
-from notebook_store.errors import UnknownEntry
-from notebook_store.notebook import Notebook
+from swarm.influence import Influence, Node
 from swarm.research.experiment import Experiment, Status
 from swarm.view import View
-from swarm.web.books import telling
 from swarm.web.drawing import Picture, text
 from swarm.wording import plain, short
 
 EXPERIMENTS = 14  # drawn
+DEPTH = 1  # steps back from a proposal: what it cites, and the papers behind that
 _COLUMNS = ("papers", "claims and findings", "proposals", "what came of them")
 _X = (0, 190, 400, 600)
 _WIDE = (165, 185, 170, 160)
@@ -23,15 +21,7 @@ _LETTER = 6.8  # width of a letter, at most on average
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strand:
-    """One experiment with what led to it."""
-
-    one: Experiment
-    reasons: Sequence[Entry]  # claims and findings it cites
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Node:
+class _Box:
     column: int
     name: str  # unique
     words: str
@@ -39,46 +29,42 @@ class _Node:
     kind: str
 
 
-def strands(view: View, notebook: Notebook) -> list[Strand]:
-    """The experiments that went furthest, each with the entries it cites."""
-    found = []
-    for one in telling(view, EXPERIMENTS):
-        reasons = []
-        for cited in one.citations:
-            try:
-                reasons.append(notebook.get(cited))
-            except UnknownEntry:
-                continue
-        if reasons:
-            found.append(Strand(one=one, reasons=reasons))
-    return found
+def address(node: Node) -> str:
+    """The page of a paper, an experiment or an entry."""
+    if node.kind == "paper":
+        return f"/papers/{quote(node.id, safe='')}"
+    own = node.kind == "hypothesis" and node.experiment is not None
+    return f"/e/{quote(node.experiment or '')}" if own else f"/notebook/{quote(node.id, safe='')}"
 
 
-def influence(view: View, drawn: Sequence[Strand]) -> Picture | None:
-    """The strands as a picture; None when there are none."""
-    if not drawn:
+def picture(view: View, graph: Influence, drawn: list[str]) -> Picture | None:
+    """What led to the experiments ``drawn``, by id; None when nothing did."""
+    if not graph.edges:
         return None
-    nodes: dict[str, _Node] = {}
-    edges: dict[tuple[str, str], bool] = {}  # (from, to) -> whether it led to a kept gain
-
-    def add(column: int, name: str, words: str, go: str, kind: str) -> None:
-        nodes.setdefault(name, _Node(column=column, name=name, words=plain(words), go=go, kind=kind))
-
-    for strand in drawn:
-        kept = strand.one.status is Status.CONFIRMED
-        proposal, fate = f"e:{strand.one.id}", f"f:{strand.one.id}"
-        for reason in strand.reasons:
-            add(1, f"c:{reason.id}", reason.title, f"/notebook/{quote(reason.id, safe='')}", reason.kind)
-            edges[f"c:{reason.id}", proposal] = edges.get((f"c:{reason.id}", proposal), False) or kept
-            for cited in reason.citations if reason.kind is Kind.CLAIM else ():
-                paper = f"p:{cited.source}"
-                add(0, paper, cited.title, f"/papers/{quote(cited.source, safe='')}", "paper")
-                edges[paper, f"c:{reason.id}"] = edges.get((paper, f"c:{reason.id}"), False) or kept
-        own = f"/e/{quote(strand.one.id)}"
-        add(2, proposal, f"{short(strand.one.id, view.state.session)} {strand.one.hypothesis}", own, "proposal")
-        add(3, fate, _fate(strand.one), own, strand.one.status.value.lower())
-        edges[proposal, fate] = kept
-    return _picture(nodes, edges, len(drawn))
+    proposals = {f"{name}-hypothesis": view.state.experiments[name] for name in drawn}
+    sources = {earlier for earlier, _ in graph.edges}
+    boxes: dict[str, _Box] = {}
+    for node in graph.nodes.values():
+        if (one := proposals.get(node.id)) is not None:
+            words = f"{short(one.id, view.state.session)} {one.hypothesis}"
+            boxes[node.id] = _Box(column=2, name=node.id, words=plain(words), go=address(node), kind="proposal")
+            boxes[one.id] = _Box(
+                column=3, name=one.id, words=_fate(one), go=address(node), kind=one.status.value.lower()
+            )
+        elif node.id in sources or node.kind not in ("result", "decision"):  # a fate is told by its own box
+            column = 0 if node.kind == "paper" else 1
+            boxes[node.id] = _Box(
+                column=column, name=node.id, words=plain(node.title), go=address(node), kind=node.kind
+            )
+    kept = {name for name, one in proposals.items() if one.status is Status.CONFIRMED}
+    before = {earlier for earlier, later in graph.edges if later in kept}
+    edges = {
+        (earlier, later): later in kept or (later in before and boxes[earlier].column == 0)
+        for earlier, later in graph.edges
+        if earlier in boxes and later in boxes and boxes[earlier].column < boxes[later].column
+    }
+    edges |= {(name, one.id): name in kept for name, one in proposals.items() if name in boxes}
+    return _picture(boxes, edges, len(drawn))
 
 
 def _fate(one: Experiment) -> str:
@@ -86,7 +72,7 @@ def _fate(one: Experiment) -> str:
     return one.status.value.lower() + (f" {gain:+.4f}" if isinstance(gain, float) else "")
 
 
-def _picture(nodes: Mapping[str, _Node], edges: Mapping[tuple[str, str], bool], count: int) -> Picture:
+def _picture(nodes: Mapping[str, _Box], edges: Mapping[tuple[str, str], bool], count: int) -> Picture:
     columns = [[node for node in nodes.values() if node.column == column] for column in range(4)]
     rows = max(map(len, columns))
     places = {

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from swarm.web.drawing import Picture
-from swarm.web.overview import PARTS, Overview, glance, overview
+from swarm.web.overview import PARTS, Overview, glance, heard, overview
 from swarm.web.reading import Reading
 
 LOOK_SECONDS = 1.0  # between two looks
@@ -40,8 +40,9 @@ class Watcher:
     def look(self) -> Changes | None:
         """What to change on the page; None when nothing is."""
         with self._reading.view(self._session) as view:
-            if glance(view, view.status()) == self._key:
-                return None
+            status = view.status()
+            if glance(view, status) == self._key:
+                return self._listen(heard(view, status))
             parts, pictures = self._parts, self._pictures
             self._keep(overview(view, self._reading.notebook, self._by))
         put = {name: inside for name, inside in self._parts.items() if parts.get(name) != inside}
@@ -49,6 +50,14 @@ class Watcher:
         for name, picture in self._pictures.items():
             _compare(pictures.get(name), picture, changes)
         return changes if any(changes.values()) else None
+
+    def _listen(self, facts: Mapping[str, Any]) -> Changes | None:
+        """Only what is being said may have changed: it is drawn alone, many times a minute."""
+        inside = self._draw(facts, "voices")
+        if inside == self._parts.get("voices"):
+            return None
+        self._parts = {**self._parts, "voices": inside}
+        return {"put": {"voices": inside}, "add": {}, "swap": {}}
 
     def _keep(self, seen: Overview) -> None:
         self._key = seen.key

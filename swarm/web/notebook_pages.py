@@ -8,9 +8,10 @@ from fastapi.responses import HTMLResponse, Response
 from notebook_store.entry import Attachment
 from notebook_store.errors import UnknownEntry
 from swarm.errors import InputError
-from swarm.web.books import Sought, bound, facets, find
+from swarm.influence import Influence, influence, steps
+from swarm.web.books import Sought, bound, facets, find, telling
 from swarm.web.desk import Desk
-from swarm.web.influence import influence, strands
+from swarm.web.influence import DEPTH, EXPERIMENTS, address, picture
 
 PICTURES = ("image/png", "image/jpeg")  # attachments that are shown; all others are only offered to be saved
 _PAPERS_BESIDE = 3  # papers that a search of the notebook shows too
@@ -72,8 +73,10 @@ def notebook_pages(desk: Desk) -> APIRouter:
     def map_of_influence(request: Request, session: str) -> HTMLResponse:
         with reading.view(session) as view:
             book = reading.notebook
-            drawn = strands(view, book) if book is not None else []
-            return desk.page(request, "influence.html", view, {"strands": drawn, "pic": influence(view, drawn)})
+            drawn = [one.id for one in telling(view, EXPERIMENTS)]
+            graph = Influence(nodes={}, edges=()) if book is None else influence(book, drawn, DEPTH)
+            facts = {"pic": picture(view, graph, drawn), "steps": list(steps(graph)), "address": address}
+            return desk.page(request, "influence.html", view, facts)
 
     return router
 

@@ -7,16 +7,18 @@ from notebook_store.notebook import Notebook
 from swarm.dashboard import KINDS
 from swarm.leases.lease import SlotState
 from swarm.research.experiment import Status
-from swarm.status import Json, standing_of
+from swarm.status import LIVE, Json, standing_of
 from swarm.view import View
 from swarm.web.drawing import Picture
 from swarm.web.progress import progress
 from swarm.web.timeline import RECENT_SECONDS, timeline
+from swarm.wording import at_work, tail
 
-PARTS = ("standing", "gains", "slots", "funnel", "budgets", "agents", "waiting", "entries", "acts")
+PARTS = ("standing", "gains", "slots", "funnel", "budgets", "voices", "agents", "waiting", "entries", "acts")
 TIERS = ("validate", "screen")
 _ENTRIES = 12
 _AUTHORS = ("proposer", "reviewer", "reader", "analyst", "referee")
+_SAID = 160  # characters of what one specialist says
 _GAINS = 12  # newest kept gains that are told
 
 
@@ -43,7 +45,7 @@ def overview(view: View, notebook: Notebook | None, by: str) -> Overview:
     slots = view.slots()
     entries = view.entries(_ENTRIES, KINDS)
     pictures = [progress(view, tier, by) for tier in TIERS]
-    live = status["state"] in ("running", "draining", "paused")
+    live = status["state"] in LIVE
     facts = {
         "view": view,
         "state": view.state,
@@ -58,6 +60,7 @@ def overview(view: View, notebook: Notebook | None, by: str) -> Overview:
         "queued": len(view.queue()),
         "funnel": _funnel(view, status),
         "budgets": _budgets(view, status),
+        **heard(view, status),
         "agents": _agents(view, notebook, live=live),
         "held": view.state.of_status(Status.HELD),
         "entries": entries,
@@ -66,6 +69,13 @@ def overview(view: View, notebook: Notebook | None, by: str) -> Overview:
     if view.state.experiments:
         drawn.append(timeline(view, slots, seconds=RECENT_SECONDS))
     return Overview(key=glance(view, status), facts=facts, pictures=tuple(drawn))
+
+
+def heard(view: View, status: Json) -> dict[str, Any]:
+    """What those who think are at and say now: the facts of the part that changes oftener than all else."""
+    voices = view.voices() if status["state"] in LIVE else []
+    told = [{"author": v.author, "doing": at_work(v.doing), "said": tail(v.said, _SAID)} for v in voices]
+    return {"voices": told}
 
 
 def _best(view: View, status: Json) -> Json | None:
@@ -125,12 +135,13 @@ def _budgets(view: View, status: Json) -> list[Json]:
 
 def _agents(view: View, notebook: Notebook | None, *, live: bool) -> list[Json]:
     """Who is at work: what each does now, and the last page it wrote."""
-    proposers = {one.author for one in view.state.experiments.values()} - {"baseline", *_AUTHORS}
-    doing = _doing(view) if live else {}
+    proposers = {one.author for one in view.state.experiments.values()} | view.state.spent.keys()
+    proposers -= {"baseline", *_AUTHORS}
+    doing = view.state.told | _doing(view) if live else {}
     found = []
     for name in (*sorted(proposers), *_AUTHORS):
         mine = notebook.entries(limit=1, author=name, session=view.state.session) if notebook is not None else []
-        found.append({"name": name, "doing": doing.get(name, "") if live else "", "last": mine[0] if mine else None})
+        found.append({"name": name, "doing": doing.get(name, ""), "last": mine[0] if mine else None})
     return found
 
 

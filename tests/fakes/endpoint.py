@@ -27,8 +27,11 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     breaks: bool = False  # the connection is closed in the middle of the text
     hangs: bool = False  # nothing ever comes
+    drops: bool = False  # the connection is closed without a word
     late_error: str = ""  # told in the stream, after the text
     silent_usage: bool = False  # tokens are not told, as some servers do not
+    midway: Callable[[], None] | None = None  # called when half of the text is on its way
+    after: Callable[[], None] | None = None  # called when all of it is
 
 
 def says(value: Any) -> Reply:
@@ -146,6 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         reply = server.react(request)
         if reply.hangs:
             server.over.wait()
+        if reply.hangs or reply.drops:
             self.close_connection = True
         elif reply.status != 200:
             self._error(reply.status, {"message": reply.text, **reply.error}, reply.headers)
@@ -161,7 +165,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         text = reply.text[: len(reply.text) // 2] if reply.breaks else reply.text
+        half = len(reply.text) // 2
         for start in range(0, len(text), 40):
+            if reply.midway is not None and start <= half < start + 40:
+                reply.midway()
             self._event(_chunk({"content": text[start : start + 40]}))
         if reply.breaks:
             return
@@ -182,6 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
             used = {"prompt_tokens": asked, "completion_tokens": tokens(said), "total_tokens": asked + tokens(said)}
             self._event({**_chunk({}), "choices": [], "usage": used})
         self.wfile.write(b"data: [DONE]\n\n")
+        self.wfile.flush()
+        if reply.after is not None:
+            reply.after()
 
     def _event(self, data: dict[str, Any]) -> None:
         self.wfile.write(f"data: {json.dumps(data)}\n\n".encode())
@@ -195,6 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
+        self.send_header("Connection", "close")
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()

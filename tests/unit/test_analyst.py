@@ -11,17 +11,26 @@ from notebook_store.entry import Kind
 from notebook_store.export import to_ipynb
 from notebook_store.notebook import Notebook
 from swarm.agents.analyst import Analyst
+from swarm.agents.analyst_llm import ModelAnalyst
 from swarm.agents.kernel import JupyterKernel
 from swarm.errors import KernelDied
 from swarm.ports import CellResult, Observation, WaveReport
 from swarm.research.waves import plackett_burman
 from tests.fake_embedder import WordEmbedder
 from tests.fakes import FakeClock
+from tests.fakes.endpoint import Reply, endpoint, says
+from tests.thinking_lab import thinking_lab
 from trainer.contract import Task, find_task
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one kernel serves all: its start is most of the time
 FACTORS = tuple("ABCDEFGHIJK")
 NOISE = 0.01
+PLOT = """\
+import matplotlib.pyplot as plt
+print(len(report["runs"]), "runs of", report["wave"])
+plt.plot([run["gain"] for run in report["runs"]])
+plt.show()
+"""
 
 
 class DyingKernel:
@@ -139,6 +148,32 @@ async def test_other_waves_give_trends_over_the_session(notebook: Notebook, kern
     assert entry.data["effects"][0]["factor"] == "LR"
     assert entry.data["effects"][0]["effect"] == pytest.approx(0.1, abs=0.03)
     assert "trends" in entry.body
+
+
+async def test_a_model_computes_in_cells_whose_figures_and_code_stay(
+    kernel: JupyterKernel, task: Task, tmp_path: Path
+) -> None:
+    script = [
+        Reply(calls=[("run_cell", {"source": "import os\nos._exit(1)"})]),
+        Reply(calls=[("run_cell", {"source": "1 / 0"})]),
+        Reply(calls=[("run_cell", {"source": PLOT})]),
+        says({"title": "A helps", "body": "by 0.1", "factors": ["A", "nothing"], "questions": ["Why does A help?"]}),
+    ]
+    with thinking_lab(tmp_path) as lab, endpoint(script) as server:
+        analyst = ModelAnalyst(lab.mind(server, "analyst-llm"), lab.notebook, kernel, clock=lab.clock)
+        finding = lab.notebook.get(await analyst.look(screening(task)))
+        asked = [note.title for note in lab.notebook.entries(kinds=[Kind.NOTE])]
+    told = [turn["content"] for turn in server.requests[-1]["messages"] if turn["role"] == "tool"]
+    assert "kernel died" in told[0]
+    assert "ZeroDivisionError" in told[1]
+    assert "11 runs of wave 1" in told[2]
+    assert (finding.kind, finding.author, finding.factors) == (Kind.INSIGHT, "analyst-llm", ("A",))
+    (figure,) = finding.attachments
+    assert figure.data.startswith(b"\x89PNG")
+    exported = to_ipynb([finding], title="night")
+    assert "plt.plot" in exported
+    assert "11 runs of wave 1" in exported
+    assert asked == ["Why does A help?"]
 
 
 async def test_a_kernel_that_keeps_dying_leaves_a_note(notebook: Notebook, task: Task) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swarm.agents.command import BRIEFING, Agent, CommandProposer
+from swarm.agents.command import BRIEFING, Agent, CommandProposer, shut_in
 from swarm.errors import ModelUnavailable, SwarmError
 from tests.thinking_lab import TRAIN, Lab, thinking_lab
 
@@ -33,12 +33,13 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         yield found
 
 
-def proposer(lab: Lab, root: Path, source: str, *, timeout: float = 60.0) -> CommandProposer:
-    def checkout(_: str, folder: Path) -> Path:
-        folder.mkdir(parents=True)
-        (folder / "train.py").write_text(TRAIN)
-        return folder / "train.py"
+def checkout(_: str, folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "train.py").write_text(TRAIN)
+    return folder / "train.py"
 
+
+def proposer(lab: Lab, root: Path, source: str, *, timeout: float = 60.0) -> CommandProposer:
     program = source.replace("OUTSIDE", repr(str(root / "outside.txt")))
     python = str(Path(sys.executable).resolve())
     agent = Agent(
@@ -69,6 +70,35 @@ async def test_it_edits_a_worktree_shut_in_and_is_not_run_twice(
     await again.deliver()
     with pytest.raises(ModelUnavailable, match="exit status 1"):
         await again.propose(lab.brief())
+
+
+async def test_an_agent_installed_anywhere_finds_what_it_came_with(lab: Lab, tmp_path: Path) -> None:
+    """As package managers install them: a link in a bin/ to a script that another folder's interpreter runs."""
+    package = tmp_path / "tools" / "lib" / "agent"
+    package.mkdir(parents=True)
+    (package / "words.txt").write_text("abs(x - 3.0)")
+    script = package / "cli.py"
+    script.write_text(
+        "#!/usr/bin/env python3\nimport pathlib\nwords = pathlib.Path(__file__).resolve().with_name('words.txt')\n"
+        "train = pathlib.Path('train.py')\n"
+        "train.write_text(train.read_text().replace('(x - 3.0) ** 2', words.read_text()))\n"
+    )
+    script.chmod(0o755)
+    program = tmp_path / "tools" / "bin" / "agent"
+    program.parent.mkdir()
+    program.symlink_to(script)
+    agent = Agent(author="proposer-coder", command=[str(program)], timeout_seconds=60)
+    thinker = CommandProposer(agent, lab.notebook, lab.kept, checkout, tmp_path / "worktrees", session="s")
+    (found,) = await thinker.propose(lab.brief())
+    assert "return abs(x - 3.0)" in found.source
+
+
+def test_what_is_private_is_not_shown_and_the_network_only_where_it_is_allowed(tmp_path: Path) -> None:
+    told = shut_in(["python3"], tmp_path, network=False)
+    assert "--share-net" not in told
+    assert "--share-net" in shut_in(["python3"], tmp_path, network=True)
+    shown = {Path(told[n + 1]) for n, word in enumerate(told) if word == "--ro-bind-try"}
+    assert not any(Path.home().is_relative_to(place) for place in shown)
 
 
 @pytest.mark.parametrize(

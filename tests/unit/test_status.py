@@ -249,6 +249,30 @@ def test_a_dead_run_counts_up_to_its_last_pulse() -> None:
     assert status_of(story.state, vitals)["occupancy"] == 1.0
 
 
+def test_the_reviewer_is_right_by_what_trials_showed_and_by_nothing_else() -> None:
+    story = Story()
+    story.run()
+    story.propose("e0", "BASELINE")
+    ends = {
+        "e1": ("approve", "screen", "prune"),
+        "e2": ("approve", "screen", "promote", "validate", "confirm"),
+        "e3": ("approve", "screen", "promote", "validate", "refute"),
+        "e4": ("approve", "screen", "promote", "withdraw"),
+        "e5": ("hold", "reject"),
+        "e6": ("approve", "screen"),
+        "e7": ("reject",),
+    }
+    for name, moves in ends.items():
+        story.propose(name)
+        story.tell(Kind.REVIEWED, name, {"verdict": "REJECTED", "sampled": name != "e7"}, name)
+        story.move(name, *moves)
+    story.propose("e8")
+    story.tell(Kind.REVIEWED, "e8", {"verdict": "APPROVED", "sampled": False}, "e8")
+    assert status_of(story.state, Vitals(now=story.at))["reviewer"] == {
+        "judged": 8, "turned_down": 7, "sampled": 6, "over": 3, "right": 2, "precision": 2 / 3,
+    }  # fmt: skip
+
+
 def test_costs_are_sums_over_slots() -> None:
     use = (
         SlotUse(slot="a", accelerator="H100", seconds=1800, dollars=1.5),
