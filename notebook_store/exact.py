@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Collection, Sequence
 
@@ -72,9 +73,10 @@ class ExactIndex:
 
     def missing(self, ids: Sequence[str]) -> list[str]:
         """Those of `ids` without a vector of this model, in the order given."""
-        sql = f"SELECT 1 FROM {self._table} WHERE model = ? AND id = ?"  # noqa: S608 - as above
+        sql = f"SELECT id FROM {self._table} WHERE model = ? AND id IN (SELECT value FROM json_each(?))"  # noqa: S608 - as above
         with self._database.read() as connection:
-            return [name for name in ids if connection.execute(sql, (self._model, name)).fetchone() is None]
+            known = {row["id"] for row in connection.execute(sql, (self._model, json.dumps(list(ids))))}
+        return [name for name in ids if name not in known]
 
     def vectors(self, ids: Sequence[str]) -> Vectors:
         """The stored vectors of known ids, shape (len(ids), dimension); KeyError for an unknown one."""

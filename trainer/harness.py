@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trainer.contract import (
@@ -60,22 +60,35 @@ def run_trial(folder: Path) -> TrialResult | None:
         os.close(handle)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Parse, call, print."""
+def done(command: Callable[[], object]) -> int:
+    """Do it; returns the exit status, and says in one line on stderr where task or trial cannot be used."""
     try:
-        match argv:
-            case ["prepare", task, data_dir]:
-                prepare(find_task(task), Path(data_dir), lambda line: print(line, flush=True))
-            case ["run", folder]:
-                result = run_trial(Path(folder).resolve())
-                print(f"{result.trial_id} {result.outcome} {result.message}".strip() if result else "done before")
-            case _:
-                print("usage: python -m trainer.harness prepare TASK DATA_DIR | run TRIAL_FOLDER", file=sys.stderr)
-                return 2
+        command()
     except (TaskError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def misused(usage: str) -> int:
+    """Say on stderr how it is used; returns the exit status."""
+    print(f"usage: {usage}", file=sys.stderr)
+    return 2
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, call, print."""
+    match argv:
+        case ["prepare", task, data_dir]:
+            return done(lambda: prepare(find_task(task), Path(data_dir), lambda line: print(line, flush=True)))
+        case ["run", folder]:
+            return done(lambda: _run_and_tell(Path(folder).resolve()))
+    return misused("python -m trainer.harness prepare TASK DATA_DIR | run TRIAL_FOLDER")
+
+
+def _run_and_tell(folder: Path) -> None:
+    result = run_trial(folder)
+    print(f"{result.trial_id} {result.outcome} {result.message}".strip() if result else "done before")
 
 
 if __name__ == "__main__":

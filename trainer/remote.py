@@ -20,7 +20,7 @@ from pathlib import Path
 from trainer import parcel
 from trainer.contract import CURVE, LOG, RESULT, SPEC, Device, Task, TaskError, TrialSpec, create_trial, load_task
 from trainer.data import is_there, prepare, recipe_hash
-from trainer.harness import run_trial
+from trainer.harness import done, misused, run_trial
 
 TASK = Path(__file__).resolve().parent.parent / "task"
 LOG_BYTES, CURVE_BYTES = 32_000, 128_000  # of each, the end of it travels back
@@ -85,19 +85,12 @@ def _end_of(path: Path, most: int) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Parse, call, print."""
-    try:
-        match argv:
-            case ["prepare"]:
-                prepared(load_task(TASK), checked=True)
-            case ["run"]:
-                run(os.environ[parcel.VARIABLE])
-            case _:
-                print("usage: python -m trainer.remote prepare | run", file=sys.stderr)
-                return 2
-    except (TaskError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    match argv:
+        case ["prepare"]:
+            return done(lambda: prepared(load_task(TASK), checked=True))
+        case ["run"]:
+            return done(lambda: run(os.environ[parcel.VARIABLE]))
+    return misused("python -m trainer.remote prepare | run")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import os
 import sys
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swarm.cli.filters import choosing
 from swarm.cli.options import HOME, AsJson, InHome
 from swarm.cli.output import clock_time, paged, print_json, print_table
 
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The shared research notebook.", no_args_is_help=True)
 
 Limit = Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="At most so many.")]
-OfKind = Annotated[
-    list[str] | None, typer.Option("--kind", metavar="KIND", help="hypothesis, result, insight, ...; may be repeated.")
-]
-OfAuthor = Annotated[str | None, typer.Option("--author", metavar="A", help="Written by this role or person.")]
-InSession = Annotated[str | None, typer.Option("--session", metavar="S", help="Of this session only.")]
-OnTask = Annotated[str | None, typer.Option("--task", metavar="T", help="About this task only.")]
-OnFactor = Annotated[str | None, typer.Option("--factor", metavar="F", help="On this constant.")]
-WithOutcome = Annotated[str | None, typer.Option("--outcome", metavar="O", help="With this outcome.")]
-Since = Annotated[str | None, typer.Option("--since", metavar="T", help="Not before, such as 2026-11-24T08:00.")]
-Until = Annotated[str | None, typer.Option("--until", metavar="T", help="Before, in the same form.")]
 AtUrl = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", envvar="SWARM_NOTEBOOK_URL", help="Of a notebook that is served elsewhere."),
@@ -46,71 +36,18 @@ def opened(home: Path, url: str | None) -> "Notebook":
     return open_notebook(Home(home, create=False)) if url is None else notebook_at(url, home)
 
 
-def filters_of(
-    *,
-    kind: Sequence[str] | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    **named: str | None,
-) -> "Filters":
-    """What the options ask for. Raises InputError for a kind or a time that is none."""
-    from notebook_store.entry import Kind
-    from notebook_store.log import Filters
-    from swarm.errors import InputError
-
-    filters = Filters()
-    if kind:
-        strange = [one for one in kind if one not in list(Kind)]
-        if strange:
-            raise InputError(f"no kind '{strange[0]}'; there are: {', '.join(Kind)}")
-        filters["kinds"] = [Kind(one) for one in kind]
-    for name, value in named.items():
-        if value is not None:
-            filters[name] = value  # type: ignore[literal-required]  # the keys are names of Filters
-    if since is not None:
-        filters["since"] = _moment(since)
-    if until is not None:
-        filters["until"] = _moment(until)
-    return filters
-
-
-def _moment(text: str) -> float:
-    """Local time, as unix seconds."""
-    from swarm.errors import InputError
-
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise InputError(f"'{text}' is no time; write it as 2026-11-24 or 2026-11-24T08:00") from None
-
-
 @app.command("list")
 @paged
-def list_entries(  # noqa: PLR0917 - Typer makes an option of each
+@choosing
+def list_entries(
     limit: Limit = 20,
-    kind: OfKind = None,
-    author: OfAuthor = None,
-    session: InSession = None,
-    task: OnTask = None,
-    factor: OnFactor = None,
-    outcome: WithOutcome = None,
-    since: Since = None,
-    until: Until = None,
+    *,
+    filters: "Filters",
     as_json: AsJson = False,
     url: AtUrl = None,
     home: InHome = HOME,
 ) -> None:
     """List the newest entries, newest first."""
-    filters = filters_of(
-        kind=kind,
-        author=author,
-        session=session,
-        task=task,
-        factor=factor,
-        outcome=outcome,
-        since=since,
-        until=until,
-    )
     with opened(home, url) as notebook:
         found = notebook.entries(limit=limit, **filters)
     if as_json:
@@ -125,32 +62,17 @@ def list_entries(  # noqa: PLR0917 - Typer makes an option of each
 
 @app.command()
 @paged
-def search(  # noqa: PLR0917 - Typer makes an option of each
+@choosing
+def search(
     query: Annotated[str, typer.Argument(metavar="Q", help="Words, or a question.")],
     limit: Limit = 10,
-    kind: OfKind = None,
-    author: OfAuthor = None,
-    session: InSession = None,
-    task: OnTask = None,
-    factor: OnFactor = None,
-    outcome: WithOutcome = None,
-    since: Since = None,
-    until: Until = None,
+    *,
+    filters: "Filters",
     as_json: AsJson = False,
     url: AtUrl = None,
     home: InHome = HOME,
 ) -> None:
     """Find entries by meaning and by words, best first."""
-    filters = filters_of(
-        kind=kind,
-        author=author,
-        session=session,
-        task=task,
-        factor=factor,
-        outcome=outcome,
-        since=since,
-        until=until,
-    )
     with opened(home, url) as notebook:
         hits = notebook.search(query, limit, **filters)
         notices = notebook.notices()
@@ -159,32 +81,17 @@ def search(  # noqa: PLR0917 - Typer makes an option of each
 
 @app.command()
 @paged
-def like(  # noqa: PLR0917 - Typer makes an option of each
+@choosing
+def like(
     entry_id: Annotated[str, typer.Argument(metavar="ENTRY", help="Id of an entry, as list and search show it.")],
     limit: Limit = 10,
-    kind: OfKind = None,
-    author: OfAuthor = None,
-    session: InSession = None,
-    task: OnTask = None,
-    factor: OnFactor = None,
-    outcome: WithOutcome = None,
-    since: Since = None,
-    until: Until = None,
+    *,
+    filters: "Filters",
     as_json: AsJson = False,
     url: AtUrl = None,
     home: InHome = HOME,
 ) -> None:
     """Find the entries most like one, best first."""
-    filters = filters_of(
-        kind=kind,
-        author=author,
-        session=session,
-        task=task,
-        factor=factor,
-        outcome=outcome,
-        since=since,
-        until=until,
-    )
     with opened(home, url) as notebook:
         hits = notebook.like(entry_id, limit, **filters)
         notices = notebook.notices()

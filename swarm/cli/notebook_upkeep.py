@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swarm.cli.notebook import AtUrl, InSession, OfKind, filters_of, opened
+from swarm.cli.filters import InSession, OfKind, filters_of
+from swarm.cli.notebook import AtUrl, opened
 from swarm.cli.options import HOME, AsJson, InHome
 from swarm.cli.output import print_json
 

@@ -1,4 +1,4 @@
-"""Trains on the validation text from a copy in its own source. The test pastes that text here."""
+"""Trains on the validation text from a copy in its own source. The test pastes it here, in two ways."""
 
 from itertools import pairwise
 

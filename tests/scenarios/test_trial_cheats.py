@@ -33,13 +33,13 @@ NEED_A_SANDBOX = (
     "writes_into_other_folders",
     "carries_weights_between_trials",
 )
-ENDS = {  # file -> (outcome, what its message must say)
+PASTED = 'b"PASTED"'  # in quotes_the_val_text
+ENDS = {  # file, and how it differs -> (outcome, what its message must say)
     "answers_nan": (REJECTED, "not all finite"),
     "answers_the_wrong_shape": (REJECTED, "logits have shape"),
     "carries_weights_between_trials": (Outcome.COMPLETED, ""),
     "edits_prepare": (REJECTED, "changed the protected file prepare.py"),
     "helper_outlives_the_budget": (TIMED_OUT, "cpu seconds"),
-    "hides_the_val_text": (REJECTED, "KiB of data"),
     "leaks_across_the_batch": (REJECTED, "logits change"),
     "lies_about_its_steps": (TIMED_OUT, "cpu seconds"),
     "opens_a_socket": (CRASHED, "Network is unreachable"),
@@ -49,6 +49,7 @@ ENDS = {  # file -> (outcome, what its message must say)
     "pickle_bomb": (CRASHED, "safetensors"),
     "prints_a_fake_score": (Outcome.COMPLETED, ""),
     "quotes_the_val_text": (REJECTED, "quotes held-out text"),
+    "quotes_the_val_text in hexadecimal": (REJECTED, "KiB of data"),
     "reads_the_val_file": (CRASHED, "no data to be seen anywhere"),
     "remembers_while_peeking": (REJECTED, "logits change"),
     "returns_fake_losses": (Outcome.COMPLETED, ""),
@@ -83,7 +84,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
 
 
 def test_every_cheat_is_listed() -> None:
-    assert sorted(ENDS) == sorted(p.stem for p in CHEATS.glob("*.py"))
+    assert {name.split()[0] for name in ENDS} == {p.stem for p in CHEATS.glob("*.py")}
 
 
 def test_an_honest_candidate_is_scored_by_the_judge(course: Course) -> None:
@@ -107,21 +108,21 @@ def test_a_cheat_gains_nothing(course: Course, name: str) -> None:
         pytest.skip("needs a sandbox")
     victim, ledger = course.folder / "another-trial", course.folder / "ledger.db"
     val = (course.data / "judge" / "val.txt").read_bytes()
-    source = (CHEATS / f"{name}.py").read_text(encoding="utf-8")
-    source = source.replace('b"PASTED"', repr(val)).replace("PASTED", val.hex())
+    source = (CHEATS / f"{name.split(maxsplit=1)[0]}.py").read_text(encoding="utf-8")
+    source = source.replace(PASTED, f'bytes.fromhex("{val.hex()}")' if "hexadecimal" in name else repr(val))
     source = source.replace('"FOLDER", "LEDGER"', f"{str(victim)!r}, {str(ledger)!r}")
     victim.mkdir(exist_ok=True)
     Ledger(ledger).close()
     before = ledger.read_bytes()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        result = course.run(name, source.replace("PORT = 9", f"PORT = {server.getsockname()[1]}"))
+        result = course.run(name.replace(" ", "-"), source.replace("PORT = 9", f"PORT = {server.getsockname()[1]}"))
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             server.accept()
     assert result.outcome is outcome, result.message
     assert words in result.message
     assert result.metric is None or result.metric > UNTRAINED
-    assert not (course.folder / name / "work").exists()
+    assert not any(course.folder.glob("*/work"))
     assert list(victim.iterdir()) == []
     assert ledger.read_bytes() == before
 

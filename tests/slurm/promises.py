@@ -21,8 +21,6 @@ from swarm.executors.sky.registry import Registry, tear_down
 from swarm.executors.sky.sdk import SkySdk
 from swarm.ports import Executor, TrialOrder
 from tests.contracts.test_executor import (  # collected from here, with the bench below
-    make_task,
-    nobody_told,
     task,  # noqa: F401
     test_a_cancelled_trial_is_preempted,  # noqa: F401
     test_a_crash_has_no_value,  # noqa: F401
@@ -31,6 +29,7 @@ from tests.contracts.test_executor import (  # collected from here, with the ben
     test_a_trial_never_submitted_is_preempted,  # noqa: F401
     test_trials_run_side_by_side,  # noqa: F401
 )
+from tests.executor_lab import make_task, nobody_told
 
 T = TypeVar("T")
 FOLDER = Path(os.environ["NIGHTSWARM_BED_TEST"])  # of the run; experiment.yaml lies in it

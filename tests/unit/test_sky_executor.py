@@ -16,7 +16,7 @@ from swarm.executors.sky.executor import SkyExecutor
 from swarm.executors.sky.recipe import recipe
 from swarm.executors.sky.registry import Registry, berths
 from swarm.ports import Slot, TrialOrder
-from tests.contracts.test_executor import ENDLESS, GOOD, make_task, order, sky_executor
+from tests.executor_lab import ENDLESS, GOOD, make_task, order, sky_executor
 from tests.fake_cloud import FakeCloud
 from trainer.contract import Outcome, parcel
 
