@@ -10,6 +10,7 @@ from swarm.errors import InputError, SwarmError
 from swarm.ports import GpuUse, Slot
 from trainer.contract import Device, Task
 
+LEAD_SECONDS = 15.0  # on a GPU the next trial's process is made ready beside the last seconds of the one before
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -48,7 +49,9 @@ def cuda_slots() -> tuple[Slot, ...]:
             handle = pynvml.nvmlDeviceGetHandleByIndex(device)
             if _visible(device, pynvml.nvmlDeviceGetUUID(handle)):
                 accelerator = accelerator_name(pynvml.nvmlDeviceGetName(handle))
-                slots.append(Slot(name=f"cuda-{device}", accelerator=accelerator, device=device))
+                slots.append(
+                    Slot(name=f"cuda-{device}", accelerator=accelerator, device=device, lead_seconds=LEAD_SECONDS)
+                )
         return tuple(slots)
     finally:
         pynvml.nvmlShutdown()
@@ -143,6 +146,7 @@ def _configured(groups: Sequence[SlotGroup], task: Task) -> tuple[Slot, ...]:
                     name=f"{group.accelerator.lower()}-{number}",
                     accelerator=group.accelerator,
                     device=device,
+                    lead_seconds=0.0 if device is None else LEAD_SECONDS,
                     memory_mb=group.memory_mb,
                     price_per_hour=group.price_per_hour,
                 )

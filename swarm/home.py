@@ -22,7 +22,7 @@ class Home:
     HOME/papers/               the library
     HOME/clusters/             clusters that were started and are not known to be gone
     HOME/exports/              what `swarm export` wrote for other tools
-    HOME/sessions/NAME/        repo.git, trials/
+    HOME/sessions/NAME/        repo.git, trials/, compiled/ (what candidates compiled, for their next trials)
     """
 
     def __init__(self, root: Path, *, create: bool) -> None:

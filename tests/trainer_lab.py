@@ -66,6 +66,7 @@ def write_trial(
     limits: tuple[tuple[float, float], ...] = (),
     quick: bool = False,
     device: int | None = None,
+    compiled: Path | None = None,
 ) -> Path:
     """The folder of one trial of `source` (default: the task's own file) on the screening tier."""
     task = load_task(task_folder)
@@ -84,6 +85,7 @@ def write_trial(
         limits=limits,
         quick=quick,
         device_index=device,
+        compiled=str(compiled) if compiled else None,
     )
     create_trial(folder, spec, task.editable_path.read_text(encoding="utf-8") if source is None else source)
     return folder

@@ -118,6 +118,8 @@ class TrialSpec:
     holdout: bool = False  # score the hidden shard too
     quick: bool = False  # judge a few windows only: to see whether it runs, not how good it is
     limits: tuple[tuple[float, float], ...] = ()  # (share of the budget, highest loss in the tenth before it)
+    turn: str | None = None  # path of a file that one trial of the slot has locked while it runs; None: it is alone
+    compiled: str | None = None  # folder where what candidates compile is kept for their next trials; None: nowhere
 
     def to_json(self) -> str:
         """The spec as JSON text."""
@@ -144,7 +146,7 @@ class TrialResult:
     seed: int = 0  # the spec's
     steps: int = 0  # optimiser steps reported
     train_seconds: float = 0.0  # charged: CPU or wall seconds, by the budget's kind (steps: CPU)
-    wall_seconds: float = 0.0  # from the harness's start to this result
+    wall_seconds: float = 0.0  # from the harness's start to this result, less what it waited for its turn
     overhead_seconds: float = 0.0  # wall seconds of that outside training: start, warm-up, judge
     peak_memory_mb: float = 0.0  # MiB resident over all its processes; on a GPU of the device's, where it says so
     curve: tuple[float, ...] = ()  # mean training loss of each whole tenth of the budget, as reported

@@ -24,6 +24,7 @@ class ForeignTrial(Trial):
 
     def measure(self) -> tuple[float, float | None]:
         """Run the command and read its metric from what it printed. Raises Ended."""
+        self.await_turn()
         self.meter.start()
         environment = self.environment(self.scratch)
         environment["PATH"] += os.pathsep + str(Path("~/.local/bin").expanduser())

@@ -13,10 +13,11 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainer import judge, sandbox, worker
+from trainer import compiled, judge, sandbox, worker
 from trainer.contract import Outcome, TaskError
 from trainer.runtime import WEIGHTS
 from trainer.trial import Trial
@@ -39,6 +40,8 @@ class JudgedTrial(Trial):
             raise TaskError(f"task '{self.task.name}' is judged and needs data; give `data_dir` in the spec")
         self.answers: list[dict[str, Any]] = []  # what the judge said and nobody has taken yet
         self.judge_log = self.work / "judge.log"
+        self.here = False  # whether the training process waits for its turn
+        self.store = Path(self.spec.compiled) if self.spec.compiled else None
         try:
             candidate_file = self.start_judge()
             self.train(candidate_file)
@@ -105,15 +108,17 @@ class JudgedTrial(Trial):
 
     def train(self, candidate_file: int) -> None:
         """Run the training until its weights are taken and it is gone."""
-        self.meter.start()
+        if self.store:
+            compiled.give(self.store, self.folder / self.spec.candidate, self.scratch)
         self.judge.send({"do": "train", "wire": candidate_file, **self.job([self.scratch], self.meter.cpu_limit())})
         self.await_answer("started")
         self.servers = [self.new_scratch(f"serve{number}") for number in range(judge.SERVERS)]
         self.taken_at: float | None = None
-        self.watch(
-            {self.judge: self.answers.append, self.candidate: self.hear},
-            lambda: self.taken_at is not None or bool(self.answers),
-        )
+        self.watch_training(lambda: self.here)
+        self.await_turn()
+        self.meter.start()
+        self.reply({"go": True})
+        self.watch_training(lambda: self.taken_at is not None)
         if self.taken_at is None:
             status = self.take_answer("status")["status"]
             if status == 0:
@@ -126,6 +131,10 @@ class JudgedTrial(Trial):
         self.check_protected()
         said = list(self.log.numbers.items())[:SAID_NUMBERS]
         self.extra = {name: value for name, value in said if name != self.task.metric} | self.extra
+
+    def watch_training(self, done: Callable[[], bool]) -> None:
+        """Hear the candidate until `done`, or until its process has ended."""
+        self.watch({self.judge: self.answers.append, self.candidate: self.hear}, lambda: done() or bool(self.answers))
 
     def job(self, places: list[Path], cpu_seconds: int) -> dict[str, Any]:
         """What the judge needs to start the candidate's processes, one in each place."""
@@ -141,10 +150,14 @@ class JudgedTrial(Trial):
         }
 
     def hear(self, message: dict[str, Any]) -> None:
-        """What the candidate says: ready, a step, or that its weights are there."""
-        if "ready" in message and self.meter.ready_at is None:
+        """What the candidate says: here, ready, a step, or that its weights are there."""
+        if "here" in message:
+            self.here = True
+        elif "ready" in message and self.meter.ready_at is None:
             self.meter.ready()
             self.extra["warm_up_seconds"] = self.meter.cpu
+            if self.store:
+                compiled.keep(self.store, self.folder / self.spec.candidate, self.scratch)
             assert self.data is not None
             with (self.data / "train.bin").open("rb") as tokens:
                 self.reply({"go": True}, tokens.fileno())

@@ -63,6 +63,7 @@ def run(packed: str) -> None:
         task_folder=str(TASK),
         data_dir=str(data) if (data := prepared(task, checked=False)) else None,
         device_index=device_of(task),
+        compiled=str(root() / "compiled"),
     )
     folder = root() / "trials" / carried[parcel.FOLDER]
     create_trial(folder, spec, carried[spec.candidate])

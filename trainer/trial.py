@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import select
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainer import sandbox
+from trainer import compiled, sandbox
 from trainer.contract import CURVE, LOG, Outcome, Task, TaskError, TrialResult, TrialSpec
 from trainer.data import file_hash, read_manifest
 from trainer.process import Family
@@ -48,6 +49,7 @@ class Trial:
         self.data_hash = self.read_data_hash()
         self.guarded = {name: file_hash(task.folder / name) for name in task.protected}
         self.extra: dict[str, float] = {}  # numbers for the result, by name
+        self.waited = 0.0  # seconds, for its turn
 
     def cancel(self) -> None:
         """Have the trial end as PREEMPTED at the next look."""
@@ -94,6 +96,7 @@ class Trial:
             "PYTHONUNBUFFERED": "1",
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the driver numbers them, whatever their speed
             "CUDA_VISIBLE_DEVICES": "" if device is None else str(device),
+            "TORCHINDUCTOR_CACHE_DIR": str(scratch / compiled.FOLDER),
             "NIGHTSWARM_BUDGET_KIND": str(self.spec.budget.kind),
             "NIGHTSWARM_BUDGET": repr(self.spec.budget.amount),
             "NIGHTSWARM_SEED": str(self.spec.seed),
@@ -105,7 +108,21 @@ class Trial:
             values["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
         return values
 
-    # -- watching -------------------------------------------------------------------------------------
+    # -- waiting and watching -------------------------------------------------------------------------
+
+    def await_turn(self) -> None:
+        """Wait until the slot is this trial's alone, as it is until the harness ends, however it does. Raises Ended."""
+        if self.spec.turn is None:
+            return
+        began = time.monotonic()
+        Path(self.spec.turn).parent.mkdir(parents=True, exist_ok=True)
+        turn = os.open(self.spec.turn, os.O_RDWR | os.O_CREAT, 0o644)  # open, and so locked, until this process ends
+        while not _locked(turn):
+            if self.cancelled:
+                raise Ended(Outcome.PREEMPTED, "cancelled by SIGTERM while it waited for its turn")
+            time.sleep(POLL_SECONDS)
+        self.waited = time.monotonic() - began
+        self.extra["waited_seconds"] = self.waited
 
     def watch(self, wires: Mapping[Wire, Callable[[dict[str, Any]], None]], done: Callable[[], bool]) -> None:
         """Handle what arrives, look at the meter, until `done`. Raises Ended at a limit or a cancel."""
@@ -180,7 +197,7 @@ class Trial:
         return self.family.peak_mb
 
     def finish(self, ended: Ended | None, metric: float | None, holdout: float | None) -> TrialResult:
-        wall = time.monotonic() - self.born
+        wall = time.monotonic() - self.born - self.waited
         training = self.meter.training_wall()
         return TrialResult(
             trial_id=self.spec.trial_id,
@@ -221,3 +238,12 @@ class Trial:
             self.curve.file.close()
             shutil.rmtree(self.work, ignore_errors=True)
         return self.finish(ended, metric, holdout)
+
+
+def _locked(file: int) -> bool:
+    """Lock an open file, where nobody else has."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

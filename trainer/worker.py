@@ -126,6 +126,7 @@ def run(job: Job) -> int:
     sys.argv = [job.file]
     try:
         if job.role == "train":
+            await_turn(job)
             runpy.run_path(job.file, run_name="__main__")
         else:
             serve(job)
@@ -140,6 +141,20 @@ def run(job: Job) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
     return 0
+
+
+def await_turn(job: Job) -> None:
+    """Be ready for the candidate's first line, and wait until the harness says that the slot is this trial's alone.
+
+    What a trial on a GPU mostly needs, torch's compiler, is imported meanwhile; the GPU itself is left alone.
+    """
+    if job.layout.gpu:
+        import torch._inductor.compile_fx  # noqa: F401 - for the candidate
+    wire = Wire.inherited(job.wire)
+    wire.send({"here": True})
+    if wire.receive() is None:
+        raise SystemExit("the harness is gone")
+    wire.sock.detach()  # the candidate opens it again
 
 
 # ---------------------------------------------------------------------------------------------------------

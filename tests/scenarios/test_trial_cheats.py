@@ -70,7 +70,8 @@ class Course:
 
     def run(self, name: str, source: str | None = None, **more: Any) -> TrialResult:
         """Run one trial, from the warm worker where there can be one."""
-        folder = write_trial(self.folder / name, self.task, source=source, data_dir=self.data, **more)
+        more |= {"data_dir": self.data, "compiled": self.folder / "compiled"}
+        folder = write_trial(self.folder / name, self.task, source=source, **more)
         return finish_warm(self.worker, folder) if self.worker else finish(folder)
 
 

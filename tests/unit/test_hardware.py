@@ -3,12 +3,13 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from swarm.config import SlotGroup
 from swarm.errors import InputError
-from swarm.hardware import accelerator_name, cuda_slots, local_slots, usable_cores
+from swarm.hardware import LEAD_SECONDS, accelerator_name, cuda_slots, local_slots, usable_cores
 from swarm.ports import Slot
 from trainer.contract import Device, Task, load_task
 
@@ -49,9 +50,12 @@ def test_configured_slots_are_taken_as_written(task: Task) -> None:
         SlotGroup(accelerator="H100", devices=(0, 3), memory_mb=8, price_per_hour=2.5),
         SlotGroup(accelerator="cpu", count=2),
     )
+    gpu: dict[str, Any] = {
+        "accelerator": "H100", "memory_mb": 8, "price_per_hour": 2.5, "lead_seconds": LEAD_SECONDS,
+    }  # fmt: skip
     assert local_slots(groups, task) == (
-        Slot(name="h100-0", accelerator="H100", device=0, memory_mb=8, price_per_hour=2.5),
-        Slot(name="h100-1", accelerator="H100", device=3, memory_mb=8, price_per_hour=2.5),
+        Slot(name="h100-0", device=0, **gpu),
+        Slot(name="h100-1", device=3, **gpu),
         Slot(name="cpu-0", accelerator="cpu"),
         Slot(name="cpu-1", accelerator="cpu"),
     )
