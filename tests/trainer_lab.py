@@ -5,9 +5,11 @@ import re
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from trainer.contract import (
     Budget,
@@ -22,6 +24,7 @@ from trainer.contract import (
     run_argv,
 )
 
+T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
 CHEATS = Path(__file__).parent / "cheats"
 BLOCK = re.compile(r"^`(?P<name>[\w./]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -126,6 +129,18 @@ def finish_warm(worker: WarmWorker, folder: Path) -> TrialResult:
     result = read_result(folder)
     assert result is not None, (folder / "harness.log").read_text(encoding="utf-8")
     return result
+
+
+def two_at_a_time(jobs: list[T], act: Callable[[WarmWorker, T], None]) -> None:
+    """Work off a list with two warm workers, as a session on two cores does."""
+
+    def work(worker: WarmWorker) -> None:
+        while jobs:
+            act(worker, jobs.pop(0))
+
+    with warm_worker() as first, warm_worker() as second, ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, worker) for worker in (first, second)]:
+            done.result()
 
 
 def wait_for_file(number: int, seconds: float = 240.0) -> None:

@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from scipy.stats import spearmanr
 
 from swarm.research.experiment import Knob
 from swarm.research.knobs import set_knobs
-from tests.trainer_lab import finish_warm, prepared, warm_worker, write_trial
+from tests.trainer_lab import finish_warm, prepared, two_at_a_time, warm_worker, write_trial
 from trainer.contract import BudgetKind, Outcome, Range, TrialResult, WarmWorker, find_task
 
 TASK = find_task("tinytext")
@@ -114,29 +113,22 @@ def measure(partial: Path, data: Path, minutes: float) -> dict[str, float | None
         known = dict(json.loads(line) for line in partial.read_text(encoding="utf-8").splitlines())
     until = time.monotonic() + 60 * minutes
     left = [job for job in plan() if job.name not in known]
-    alone = [job for job in left if job.name.startswith("noise")]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        warm_worker() as first,
-        warm_worker() as second,
-        ThreadPoolExecutor(2) as pool,
-        partial.open("a", encoding="utf-8") as file,
-    ):
+    with tempfile.TemporaryDirectory() as folder, partial.open("a", encoding="utf-8") as file:
 
-        def one(worker: WarmWorker, jobs: list[Job]) -> None:
-            while jobs and time.monotonic() < until:
-                job = jobs.pop(0)
-                result = run(job, data, Path(folder), lambda place: finish_warm(worker, place))
-                if result.outcome is Outcome.TIMED_OUT:
-                    continue  # the machine was too busy for its wall limit: another time
+        def one(worker: WarmWorker, job: Job) -> None:
+            if time.monotonic() > until:
+                return
+            result = run(job, data, Path(folder), lambda place: finish_warm(worker, place))
+            if result.outcome is not Outcome.TIMED_OUT:  # else the machine was too busy for its wall limit
                 known[job.name] = result.metric
                 file.write(json.dumps([job.name, result.metric]) + "\n")
                 file.flush()
 
-        one(first, alone)
-        rest = [job for job in left if job.name not in known and not job.name.startswith("noise")]
-        for done in [pool.submit(one, worker, rest) for worker in (first, second)]:
-            done.result()
+        with warm_worker() as worker:
+            for job in left:
+                if job.name.startswith("noise"):
+                    one(worker, job)
+        two_at_a_time([job for job in left if not job.name.startswith("noise")], one)
     return known
 
 

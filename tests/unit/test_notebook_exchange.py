@@ -4,14 +4,12 @@ import io
 import json
 from pathlib import Path
 
-import nbformat
-import pytest
 from hypothesis import given, settings
 
 from notebook_store.bibliography import Work, to_bibtex
 from notebook_store.entry import Attachment, Citation, Entry, Kind, Link, Relation
 from notebook_store.exchange import Imported, read_jsonl, write_jsonl
-from notebook_store.export import to_ipynb, to_tsv
+from notebook_store.export import to_tsv
 from notebook_store.notebook import Notebook
 from notebook_store.page import to_html
 from tests.fake_embedder import WordEmbedder
@@ -124,21 +122,6 @@ def test_hostile_text_is_text_on_the_page() -> None:
 @given(entry=entries)
 def test_any_entry_has_its_place_on_the_page(entry: Entry) -> None:
     assert to_html([entry], title="T").count("<article") == 1
-
-
-@pytest.mark.slow
-def test_an_exported_notebook_runs_again() -> None:
-    from nbclient import NotebookClient
-
-    again = page("wave", data={"cells": [
-        {"source": "import json\nreport = json.loads('[1, 2, 3]')", "outputs": []},
-        {"source": "print(sum(report))", "outputs": [{"output_type": "stream", "name": "stdout", "text": "6\n"}]},
-    ]}, body="Waves.")  # fmt: skip
-    book = nbformat.reads(to_ipynb([again], title="T"), as_version=4)
-    before = [cell.outputs for cell in book.cells if cell.cell_type == "code"]
-    ran = NotebookClient(book, timeout=60).execute()
-    after = [cell.outputs for cell in ran.cells if cell.cell_type == "code"]
-    assert after[1][0].text == before[1][0].text == "6\n"
 
 
 def test_bibtex_has_each_source_once_and_is_read_back() -> None:
