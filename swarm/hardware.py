@@ -50,7 +50,13 @@ def cuda_slots() -> tuple[Slot, ...]:
             if _visible(device, pynvml.nvmlDeviceGetUUID(handle)):
                 accelerator = accelerator_name(pynvml.nvmlDeviceGetName(handle))
                 slots.append(
-                    Slot(name=f"cuda-{device}", accelerator=accelerator, device=device, lead_seconds=LEAD_SECONDS)
+                    Slot(
+                        name=f"cuda-{device}",
+                        accelerator=accelerator,
+                        device=device,
+                        memory_mb=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) >> 20,
+                        lead_seconds=LEAD_SECONDS,
+                    )
                 )
         return tuple(slots)
     finally:

@@ -74,7 +74,8 @@ def check(
         print_json(shown)
         return
     print(f"{shown['name']}: {shown['direction']} {shown['metric']} ({shown['trust']}) by editing {shown['editable']}")
-    print(f"runs on {shown['device']}, {shown['threads']} threads a trial; budgets: {_budgets(shown['budgets'])}\n")
+    print(f"runs on {shown['device']}, {shown['threads']} threads a trial; budgets: {_budgets(shown['budgets'])}")
+    print(f"each trial: {shown['command']}\n")
     print_table(
         ("constant", "value", "searched", "from"),
         [(name, row["value"], _searched(row), row["from"]) for name, row in shown["constants"].items()],
@@ -94,8 +95,18 @@ def _summary(task: "Task") -> dict[str, Any]:
         "device": task.device,
         "threads": task.threads,
         "memory_mb": task.memory_mb,
+        "command": _command(task),
         "budgets": {tier: {"kind": budget.kind, "amount": budget.amount} for tier, budget in task.budgets.items()},
     }
+
+
+def _command(task: "Task") -> str:
+    """What one trial runs."""
+    import shlex
+
+    from trainer.contract import Trust
+
+    return f"{task.editable}, under the judge" if task.trust is Trust.JUDGED else shlex.join(task.command)
 
 
 def _budgets(budgets: dict[str, dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from trainer.contract import Range
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _SEED = re.compile(r"(.*_)?(SEEDS?|RANDOM_STATE)(_.*)?", re.IGNORECASE)
 _PLACE = re.compile(r"(.*_)?(PATH|DIR|DIRECTORY|FOLDER|FILE|ROOT|URL)")  # where things are, not what is tried
+_MACHINE = re.compile(r"(.*_)?T?FLOPS(_.*)?")  # what the hardware can do, by which a script tells its MFU
 _SEEDERS = frozenset({"seed", "manual_seed", "manual_seed_all", "default_rng", "RandomState", "PRNGKey"})
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
@@ -31,9 +32,9 @@ _LARGEST_POWER = 64  # a larger exponent is no setting but a trap
 def read_knobs(source: str) -> dict[str, Knob]:
     """The knobs of a file: its top-level ALL_CAPS names assigned once, each to a literal.
 
-    A literal is a bool, a text, a number or arithmetic on numbers (``2**19``). Seeds and places (paths,
-    folders) are no knobs: they are no part of what is researched. Raises InputError for a file that does not
-    parse.
+    A literal is a bool, a text, a number or arithmetic on numbers (``2**19``). Seeds, places (paths, folders) and what
+    the hardware can do (FLOPS) are no knobs: they are no part of what is researched. Raises InputError for a file that
+    does not parse.
     """
     return {name: spot.value for name, spot in _spots(source).items()}
 
@@ -110,7 +111,9 @@ def _spots(source: str) -> dict[str, _Spot]:
 
 
 def _is_setting_of_the_run(name: str, value: Knob) -> bool:
-    return bool(_SEED.fullmatch(name)) or (isinstance(value, str) and bool(_PLACE.fullmatch(name)))
+    if isinstance(value, str) and _PLACE.fullmatch(name):
+        return True
+    return any(pattern.fullmatch(name) for pattern in (_SEED, _MACHINE))
 
 
 def _assignment(statement: ast.stmt) -> tuple[str | None, ast.expr | None]:

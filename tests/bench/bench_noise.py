@@ -119,7 +119,7 @@ def measure(partial: Path, data: Path, minutes: float) -> dict[str, float | None
             if time.monotonic() > until:
                 return
             result = run(job, data, Path(folder), lambda place: finish_warm(worker, place))
-            if result.outcome is not Outcome.TIMED_OUT:  # else the machine was too busy for its wall limit
+            if result.outcome not in (Outcome.TIMED_OUT, Outcome.CONTENDED):  # the machine was too busy: another time
                 known[job.name] = result.metric
                 file.write(json.dumps([job.name, result.metric]) + "\n")
                 file.flush()

@@ -1,7 +1,8 @@
 """The library over a corpus of papers: how well the right one is found, and how long adding takes.
 
-    python -m tests.bench.bench_papers FOLDER
+    python -m tests.bench.bench_papers [FOLDER]
 
+First the starter corpus, laid out as BEIR does, and 54 questions that say in other words what its papers are about.
 FOLDER holds one file of papers that `swarm papers add` reads, named papers.*, and queries.jsonl with a line
 {"query": text, "paper": id} for each question. Prints, for words alone, for meaning alone, and for both, how often the
 right paper came first (hit@1) and among the first ten (recall@10), over all questions and over every other one.
@@ -25,11 +26,12 @@ from notebook_store.embed import MiniLM
 from notebook_store.index import Match
 from papers import formats
 from papers.chunks import sentences
-from papers.library import Library
+from papers.library import STARTER, Library
 from papers.record import Record, one_line
 from papers.results import Step
 from papers.store import paper_of
 
+QUESTIONS = Path(__file__).with_name("starter_queries.jsonl")
 SPLIT = 1000  # papers that the made-up questions are about
 Questions = Sequence[tuple[str, str]]  # text, id of the one right paper
 
@@ -103,7 +105,24 @@ def last_sentence_asks(record: Record) -> tuple[str, str, str]:
     return last, record.title, " ".join(rest)
 
 
+def starter() -> None:
+    """The starter corpus in BEIR's layout, and the questions beside this file."""
+    records = [item for path in formats.find([STARTER]) if isinstance(path, Path) for item in formats.read(path)]
+    asked = [json.loads(line) for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "corpus.jsonl")
+        rows = [
+            {"_id": f"arXiv:{item.arxiv_id}", "title": item.title, "text": item.pages[0].text}
+            for item in records
+            if isinstance(item, Record)
+        ]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        print(f"{len(asked)} questions about the starter corpus of {len(rows)}; figures: all, even, odd questions")
+        bench(file, [(line["text"], line["_id"]) for line in asked], again=False)
+
+
 def main() -> int:
+    starter()
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     file = next(iter(sorted(folder.glob("papers.*"))), None) if folder else None
     if folder is None or file is None or not (folder / "queries.jsonl").exists():

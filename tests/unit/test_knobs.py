@@ -23,6 +23,7 @@ NAME = 'adamw'  # optimiser
 TIED = True
 SEED = 1337
 DATA_PATH = "data.bin"
+H100_PEAK_FLOPS = 989.5e12
 WIDTH = (
     64  # features
 )
