@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test test-clusters lint bench-trainer bench-leases bench-evidence bench-noise bench-nulls bench-hopper bench-notebook bench-web clean
+.PHONY: help setup start test test-clusters lint bench-trainer bench-leases bench-evidence bench-noise bench-cut bench-nulls bench-hopper bench-notebook bench-web clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,8 @@ bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half
 
 bench-nulls: setup ## sixty comments as changes of tinytext, for real: none may be confirmed; an hour, can be resumed
 	$(BIN)/python -m tests.bench.bench_nulls
+bench-cut: setup ## what cutting hopeless screening trials early spares, and whom it hits
+	$(BIN)/python -m tests.bench.bench_cut
 
 bench-evidence: setup ## how often a session confirms a null, how many gains it finds, and at what cost
 	$(BIN)/python -m tests.bench.bench_evidence
