@@ -54,7 +54,7 @@ def cuda_slots() -> tuple[Slot, ...]:
                         name=f"cuda-{device}",
                         accelerator=accelerator,
                         device=device,
-                        memory_mb=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) >> 20,
+                        memory_mb=int(pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).total) >> 20,
                         lead_seconds=LEAD_SECONDS,
                     )
                 )
@@ -83,6 +83,14 @@ class NvmlGpus:
         pids = {process.pid for process in computing}
         drawn = sum(process.usedGpuMemory or 0 for process in drawing if process.pid not in pids)
         return GpuUse(computing=tuple(sorted(pids)), held_mb=max(0, used - drawn) // 2**20)
+
+
+def own_processes() -> set[int]:
+    """Ids of this process and all that descend from it: of every trial that it started."""
+    import psutil
+
+    me = psutil.Process()
+    return {me.pid, *(child.pid for child in me.children(recursive=True))}
 
 
 def accelerator_name(full: str) -> str:

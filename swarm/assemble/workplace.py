@@ -15,7 +15,7 @@ from swarm.executors.sky.executor import SkyExecutor
 from swarm.executors.sky.prices import priced
 from swarm.executors.sky.registry import Registry, tear_down
 from swarm.executors.sky.sdk import SkySdk
-from swarm.hardware import NvmlGpus, local_slots
+from swarm.hardware import NvmlGpus, local_slots, own_processes
 from swarm.home import Home
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.guard import Guard
@@ -48,7 +48,7 @@ async def opened_workplace(
         slots = local_slots(choice.settings.slots, choice.task)
         await desk.call(desk.manager.register, slots, tiers)
         if any(slot.device is not None for slot in slots):
-            desk.before_grant = Guard(desk.manager, NvmlGpus(), say).look
+            desk.before_grant = Guard(desk.manager, NvmlGpus(), say, ours=own_processes).look
         folder, data = home.session(choice.name), data_folder()
         with (
             closing(LocalExecutor(folder / "trials", data)) as local,
