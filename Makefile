@@ -42,6 +42,7 @@ bench-noise: setup ## noise, effect sizes and rank correlation on tinytext; half
 
 bench-nulls: setup ## sixty comments as changes of tinytext, for real: none may be confirmed; an hour, can be resumed
 	$(BIN)/python -m tests.bench.bench_nulls
+
 bench-cut: setup ## what cutting hopeless screening trials early spares, and whom it hits
 	$(BIN)/python -m tests.bench.bench_cut
 
