@@ -36,8 +36,13 @@ class Ground:
     best_of: Callable[[list[Race]], float]  # the best score known, once the races are run
 
 
-def ground(*, task: str | None, trials: Path | None, folder: Path, say: Callable[[str], None]) -> Ground:
-    """Make the objective; real trials are kept in ``folder`` and not run again. Raises SwarmError, TaskError."""
+def ground(
+    *, task: str | None, trials: Path | None, folder: Path, kept: Path | None, say: Callable[[str], None]
+) -> Ground:
+    """Make the objective; real trials are kept in ``kept``, else in ``folder``, and not run again.
+
+    Raises SwarmError, TaskError.
+    """
     if (task is None) == (trials is None):
         raise InputError("what to compare on? give either --trials FILE or --task TASK")
     if trials is not None:
@@ -53,7 +58,8 @@ def ground(*, task: str | None, trials: Path | None, folder: Path, say: Callable
         )
     found = find_task(task or "")
     real = Remembered(
-        TaskObjective(found, folder / found.name / "trials", data_folder()), folder / found.name / "measured.jsonl"
+        TaskObjective(found, folder / found.name / "trials", data_folder()),
+        kept or folder / found.name / "measured.jsonl",
     )
     pick = min if real.minimize else max
     return Ground(objective=real, quality=None, best_of=lambda races: pick(race.best for race in races))

@@ -3,7 +3,7 @@
 import heapq
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -142,7 +142,8 @@ def _run(
 
 
 class Remembered:
-    """An objective whose measurements are kept in a file of JSON lines, so that a race that was cut off goes on.
+    """An objective whose measurements are kept in a file of trials (see ``trials_file``), so that a race that was cut
+    off goes on.
 
     Strategies follow from their seed and what they are told: run again, they ask for the same and get it at once.
     """
@@ -156,18 +157,32 @@ class Remembered:
             for line in path.read_text(encoding="utf-8").splitlines():
                 if line.endswith("}"):  # the last line may have been cut off
                     row = json.loads(line)
-                    self._known[row["key"]] = Measured(value=row["value"], seconds=row["seconds"])
+                    key = _key(row["config"], row["seed"], row["share"], row["after"])
+                    self._known[key] = Measured(value=row[self.metric], seconds=row["seconds"])
 
     def measure(self, config: Config, seed: int, *, share: float = 1.0, after: float = 0.0) -> Measured:
         """From the file, else measured and written there."""
-        key = json.dumps([configuration(config, config), seed, share, after])
+        key = _key(config, seed, share, after)
         if key not in self._known:
             found = self._objective.measure(config, seed, share=share, after=after)
+            row = {
+                "config": dict(config),
+                "status": "failed" if found.value is None else "completed",
+                "seconds": found.seconds,
+                self.metric: found.value,
+                "seed": seed,
+                "share": share,
+                "after": after,
+            }
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, **asdict(found)}) + "\n")
+                file.write(json.dumps(row) + "\n")
             self._known[key] = found
         return self._known[key]
 
     def truth(self, config: Config) -> float | None:
         return self._objective.truth(config)
+
+
+def _key(config: Config, seed: int, share: float, after: float) -> str:
+    return json.dumps([configuration(config, config), seed, share, after])

@@ -14,7 +14,10 @@ from swarm.research.experiment import Knob
 from swarm.research.space import configuration
 from trainer.contract import Range
 
-_KNOWN = {"method", "seed", "trial", "status", "outcome", "seconds", "config", "experiment", "tier", "accelerator"}
+_KNOWN = {
+    *("method", "seed", "trial", "status", "outcome", "seconds", "config"),
+    *("experiment", "tier", "accelerator", "share", "after"),
+}
 _COMPLETED = {"completed", "complete", "ok"}
 _FEW = 6  # distinct whole numbers that are taken as choices rather than an interval
 
@@ -41,9 +44,10 @@ class TrialsFile:
 
 def read_trials(path: Path) -> TrialsFile:
     """Read JSON lines (``.gz`` or plain): ``config`` (an object of constants), ``status``, ``seconds``, and the metric
-    under its own name, null where the trial failed. Every line has the same constants. Raises InputError.
+    under its own name, null where the trial failed. Every line has the same constants; what did not use its whole
+    budget (``share``) is left out. Raises InputError.
     """
-    rows = _rows(path)
+    rows = [row for row in _rows(path) if row.get("share", 1.0) == 1.0]
     metric = _metric(path, rows)
     names = list(rows[0]["config"])
     trials = []

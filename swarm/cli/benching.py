@@ -31,6 +31,9 @@ def bench(  # noqa: PLR0917 (Typer calls it by name)
         Path | None,
         typer.Option("--config", metavar="FILE", help="swarm.toml; hybrid and llm think with its [models]."),
     ] = None,
+    kept: Annotated[
+        Path | None, typer.Option("--kept", metavar="FILE", help="With --task: the file that keeps what was measured.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="PNG", help="Draw the best-so-far curves.")] = None,
     as_json: AsJson = False,
     home: InHome = HOME,
@@ -57,7 +60,7 @@ def bench(  # noqa: PLR0917 (Typer calls it by name)
     like = find_task(task or "tinytext")  # a file of trials has no task of its own
     budget = gpu_hours * 3600
     with studio(names, config) as room:
-        at = ground(task=task, trials=trials, folder=folder, say=say)
+        at = ground(task=task, trials=trials, folder=folder, kept=kept, say=say)
         makers = entrants(names, words_of(like, at.objective), room)
         ran = contest(at.objective, makers, seeds=seeds, gpu_seconds=budget, slots=slots, gpu_price=gpu_price, say=say)
     common = rules(at, ran, gpu_seconds=budget, slots=slots)

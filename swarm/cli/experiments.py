@@ -93,14 +93,27 @@ def _checked_out(place: "Home", view: "View", folder: Path) -> Path:
 
 
 @paged
-def experiments(session: SessionName = None, as_json: AsJson = False, home: InHome = HOME) -> None:
+def experiments(
+    session: SessionName = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write the trials to a file for `bench --trials`.")
+    ] = None,
+    as_json: AsJson = False,
+    home: InHome = HOME,
+) -> None:
     """List all experiments of a session."""
     from swarm.dossier import summary
+    from swarm.exporting import export_trials
     from swarm.home import Home
     from swarm.view import View
     from swarm.wording import short
 
-    with View(Home(home, create=False), session) as view:
+    place = Home(home, create=False)
+    with View(place, session) as view:
+        if export is not None:
+            done = export_trials(place, view.refresh(), export)
+            print(f"wrote {done.written} screening trials to {export}; {done.left_out} left out")
+            return
         found = [summary(one) for one in view.refresh().state.experiments.values()]
         if as_json:
             print_json(found)

@@ -237,6 +237,13 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     bowl = Bowl()
     assert race(Remembered(bowl, kept), "greedy", Greedy, 1, gpu_seconds=1500.0, slots=1) == first
     assert bowl.asked == []
+    lines = text.splitlines()  # what is kept is a file of trials, but for what was given up early
+    rows = [
+        {**json.loads(lines[number % len(lines)]), "config": row["config"]} for number, row in enumerate(trials_of(80))
+    ]
+    rows[3] |= {"status": "failed", "loss": None}
+    rows[4] |= {"share": 0.25}
+    assert len(read_trials(written(tmp_path, rows)).trials) == 79
 
 
 def test_bench_on_a_trials_file_prints_json(tmp_path: Path) -> None:

@@ -87,6 +87,16 @@ def test_experiments_lists_all_with_their_trials() -> None:
     assert len(swarm("experiments").splitlines()) == len(found) + 1
 
 
+def test_trials_are_exported_for_the_bench(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    assert "wrote" in swarm("experiments", "--export", str(path))
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    screened = [t for one in told("experiments") for t in one["trials"] if t["tier"] == "screen" and t["outcome"]]
+    assert len(rows) == len(screened)
+    assert [row["loss"] for row in rows] == [trial["value"] for trial in screened]
+    assert all(set(row["config"]) == {"X", "Y", "Z"} and row["seconds"] > 0 for row in rows)
+
+
 @pytest.mark.parametrize("name", ["e001", f"{SESSION}-e001"])
 def test_one_experiment_by_its_id_or_the_end_of_it(name: str) -> None:
     found = told("experiment", name)
