@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help setup start test test-clusters lint bench-trainer bench-leases bench-evidence bench-noise bench-cut bench-nulls bench-hopper bench-notebook bench-web clean
+.PHONY: help setup start test test-clusters lint bench-soak bench-trainer bench-leases bench-evidence bench-noise bench-cut bench-nulls bench-hopper bench-notebook bench-web clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ bench-evidence: setup ## how often a session confirms a null, how many gains it 
 bench-notebook: setup ## how well papers are found, and how fast they are added; the notebook at 100,000 entries; PAPERS=a folder with papers.* and queries.jsonl
 	$(BIN)/python -m tests.bench.bench_papers $(PAPERS)
 	$(BIN)/python -m tests.bench.bench_notebook 100000
+
+bench-soak: setup ## a session of 24 days on simulated time: its memory, and what an event costs, day by day
+	$(BIN)/python -m tests.bench.bench_soak
 
 bench-web: setup ## how fast the pages paint over 5,000 experiments and 50,000 entries, and what they weigh
 	$(BIN)/python -m tests.bench.bench_web

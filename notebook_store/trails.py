@@ -46,6 +46,8 @@ def near(log: Log, idea: Idea, by_meaning: Sequence[Match], k: int) -> list[Near
         compared |= log.changes(factor, COMPARED)
     close: list[tuple[float, str, float | None]] = []
     for name in dict.fromkeys([*alike_enough, *compared]):
+        if name not in similarity and _lacks_too_much(idea.changes, compared[name]):
+            continue
         apart = distance(idea.changes, compared[name]) if name in compared else None
         alike = similarity.get(name)
         if (apart is not None and apart <= NEAR_DISTANCE) or (alike is not None and alike >= NEAR_MEANING):
@@ -71,11 +73,17 @@ def distance(one: Mapping[str, JSON], other: Mapping[str, JSON]) -> float | None
     return sum(_apart(one[name], other[name]) if name in one and name in other else 1.0 for name in names) / len(names)
 
 
+def _lacks_too_much(one: Mapping[str, JSON], other: Mapping[str, JSON]) -> bool:
+    """Whether what only one of them sets keeps two configurations from being near, whatever the rest is."""
+    return len(one.keys() ^ other.keys()) > NEAR_DISTANCE * len(one.keys() | other.keys())
+
+
 def _apart(a: JSON, b: JSON) -> float:
-    numbers = [value for value in (a, b) if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) == 2 and numbers[0] * numbers[1] > 0:
-        return min(1.0, abs(math.log10(numbers[0] / numbers[1])))
-    return 0.0 if a == b else 1.0
+    if a == b:
+        return 0.0
+    if isinstance(a, bool) or isinstance(b, bool) or not isinstance(a, int | float) or not isinstance(b, int | float):
+        return 1.0
+    return min(1.0, abs(math.log10(a / b))) if a * b > 0 else 1.0
 
 
 def _tried(log: Log, hypothesis: Entry) -> Tried:

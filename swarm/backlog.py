@@ -122,5 +122,7 @@ class Backlog:
             noise=self._lab.observer.screening_noise(),
             wanted=ask.wanted,
             wave=ask.wave,
+            barren=self._state.barren if self._state.plateau else 0,
+            bold=self._state.plateau is not None and len(self._state.waves) == self._state.plateau.waves,
             seed=self._lab.settings.seed * 1_000_000 + len(self._state.experiments) * self._thinkers + ask.thinker,
         )

@@ -26,6 +26,7 @@ class Limits(_Section):
     gpu_hours: float | None = Field(default=None, gt=0)  # slot-hours under lease, whatever the accelerator
     dollars: float | None = Field(default=None, gt=0)  # price_per_hour x lease time, and what models cost
     tokens: int | None = Field(default=None, gt=0)  # of language models, in and out
+    patience: int | None = Field(default=None, gt=0)  # experiments decided in a row without a confirmed gain
 
 
 class SlotGroup(_Section):
@@ -82,6 +83,12 @@ class WaveSettings(_Section):
     """[waves]: how many experiments share a design."""
 
     size: int = Field(default=12, ge=4, le=64)  # experiments a wave; 10-13 suits a dozen constants
+
+
+class DiskSettings(_Section):
+    """[disk]: what is left free on the disk of the home. See docs/deploy.md for what a session needs."""
+
+    reserve_mb: float = Field(default=500.0, ge=0)  # MB; while less are free no trial starts
 
 
 class NotebookSettings(_Section):
@@ -158,6 +165,7 @@ class Settings(_Section):
     }
     promotion: PromotionSettings = PromotionSettings()
     waves: WaveSettings = WaveSettings()
+    disk: DiskSettings = DiskSettings()
     notebook: NotebookSettings = NotebookSettings()
     models: ModelSettings = ModelSettings()
     agents: tuple[AgentSettings, ...] = ()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from swarm.housekeeping import Disk
 from swarm.leases.desk import LeaseDesk
 from swarm.ports import Brief, Executor, Slot, WaveReport
 from swarm.research.experiment import Proposal
@@ -30,6 +31,10 @@ class Specialists(Protocol):
         """Think about an analysed wave, where there is a model to think with."""
         ...
 
+    async def widen(self, level: int, factors: Sequence[str]) -> None:
+        """Look for new directions: nothing was confirmed for long. ``level``: how often this was said since."""
+        ...
+
     def hush(self) -> None:
         """Give up the thoughts that are under way: the session ends."""
         ...
@@ -47,6 +52,7 @@ class Crew:
     executor: Executor
     specialists: Specialists
     slots: Sequence[Slot]
+    disk: Disk | None  # None: room is no matter
     say: Callable[[str], None]  # one line of progress for a person
     tick_seconds: float = TICK_SECONDS  # of the loop's time
     thinkers: int = 1  # how many calls for proposals may be under way at once

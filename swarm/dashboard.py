@@ -106,7 +106,9 @@ def _runs(slot: SlotState, trial: Trial | None, view: View) -> str:
 
 
 def _work(status: Json, *, waiting: int) -> RenderableType:
-    return Text(f"queue {waiting} trials · experiments: {fates(status['counts'])}", style="")
+    plateau = status["plateau"]
+    barren = f" · plateau: {plateau['experiments']} experiments without a confirmed gain" if plateau else ""
+    return Text(f"queue {waiting} trials · experiments: {fates(status['counts'])}{barren}", style="")
 
 
 def _notebook(entries: Sequence[Entry], session: str) -> RenderableType:

@@ -5,20 +5,26 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from notebook_store.errors import NotebookError
+from notebook_store.notebook import Notebook
+from notebook_store.setup import kept_setup
 from swarm.agents.chat import models_offered
+from swarm.config import DiskSettings
 from swarm.errors import InputError, ModelUnavailable
-from swarm.executors.sky.cloud import CloudError, OpenCloud
-from swarm.executors.sky.registry import Registry, tear_down
+from swarm.executors.sky.cloud import CloudError
+from swarm.executors.sky.registry import Registry
 from swarm.executors.sky.sdk import SkySdk, api_server_runs
 from swarm.hardware import cuda_slots, usable_cores
 from swarm.home import Home, owner_pid
-from swarm.view import process_exists
+from swarm.leases.manager import LeaseManager
+from swarm.mending import held_by_the_dead, scratch, stale_notes
+from swarm.ports import SystemClock
 from trainer.contract import Sandbox, sandbox_kind
 
 ENOUGH_DISK_GB = 2.0  # a night's notebook, candidates and logs, and the built-in task's data
@@ -56,7 +62,7 @@ def examine(home: Path) -> list[Finding]:
         _model(),
         _skypilot(),
         *_clusters(home),
-        _home(home),
+        *_home(home),
     ]
 
 
@@ -84,6 +90,8 @@ def _disk(home: Path) -> Finding:
     if free >= ENOUGH_DISK_GB:
         return Finding(what="disk", state=State.OK, found=found)
     remedy = f"free some space, or choose a --home with {ENOUGH_DISK_GB:g} GB"
+    if 1000 * free < DiskSettings().reserve_mb:
+        remedy += f"; with less than {DiskSettings().reserve_mb:g} MB no trial starts ([disk] reserve_mb)"
     return Finding(what="disk", state=State.LACK, found=found, remedy=remedy)
 
 
@@ -168,33 +176,54 @@ def _clusters(home: Path) -> list[Finding]:
     records = Registry(home.expanduser().resolve() / "clusters").all()
     if not records:
         return []
+    live = Home(home, create=False).at_work()
     found = ", ".join(f"{record.cluster} of session {record.session}" for record in records)
-    owner = owner_pid(home / "owner.json")
-    if owner is not None and process_exists(owner):
-        return [Finding(what="clusters", state=State.OK, found=f"in use by process {owner}: {found}")]
+    if all(record.session in live for record in records):
+        return [Finding(what="clusters", state=State.OK, found=f"in use: {found}")]
     remedy = "they may cost money: `swarm start` goes on with their session, `swarm doctor --fix` tears them down"
     return [Finding(what="clusters", state=State.LACK, found=f"orphaned: {found}", remedy=remedy)]
 
 
-def tear_down_orphans(home: Path, sky: OpenCloud = SkySdk) -> list[str]:
-    """Tear down the clusters that dead sessions of the home left; their names. Raises HomeBusy, CloudError."""
-    place = Home(home, create=False)
-    registry = Registry(place.clusters)
-    with place.owned():
-        names = [record.cluster for record in registry.all()]
-        for name in names:
-            tear_down(sky(None), registry, name)
-    return names
-
-
-def _home(home: Path) -> Finding:
+def _home(home: Path) -> list[Finding]:
     if not (home / "version").exists():
-        return Finding(what="home", state=State.OK, found=f"none at {home.expanduser().resolve()} yet: start makes it")
+        found = f"none at {home.expanduser().resolve()} yet: start makes it"
+        return [Finding(what="home", state=State.OK, found=found)]
     try:
         place = Home(home, create=False)
     except InputError as error:
-        return Finding(what="home", state=State.FAULT, found="cannot be used", remedy=str(error))
-    owner = owner_pid(place.root / "owner.json")
-    if owner is not None and process_exists(owner):
-        return Finding(what="home", state=State.OK, found=f"{place.root}, owned by process {owner}")
-    return Finding(what="home", state=State.OK, found=f"{place.root}, free")
+        return [Finding(what="home", state=State.FAULT, found="cannot be used", remedy=str(error))]
+    owner = owner_pid(place.root / "owner.json") if place.is_owned() else None
+    used = f"owned by process {owner}" if owner else "free"
+    return [
+        Finding(what="home", state=State.OK, found=f"{place.root}, {used}"),
+        _leftovers(place),
+        *_notebook(place),
+    ]
+
+
+def _leftovers(home: Home) -> Finding:
+    """What dead processes left."""
+    counts = {"stale notes": len(stale_notes(home)), "scratch folders": len(scratch(home))}
+    if home.leases.exists():
+        with closing(LeaseManager(home.leases, SystemClock())) as manager:
+            counts["slots held by dead sessions"] = len(held_by_the_dead(home, manager))
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    if not told:
+        at_work = home.at_work()
+        return Finding(what="sessions", state=State.OK, found=f"at work: {', '.join(sorted(at_work)) or 'none'}")
+    remedy = "`swarm start` goes on with their session, `swarm doctor --fix` puts it in order"
+    return Finding(what="sessions", state=State.LACK, found=told, remedy=remedy)
+
+
+def _notebook(home: Home) -> list[Finding]:
+    if not home.notebook.exists():
+        return []
+    try:
+        with Notebook.read(home.notebook) as notebook:
+            found = f"{notebook.count()} entries"
+    except NotebookError as error:
+        return [Finding(what="notebook", state=State.FAULT, found="cannot be read", remedy=str(error))]
+    if not (home.notebook / "chroma").exists() and kept_setup(home.notebook).chroma_url is None:
+        remedy = "the next session makes it anew, `swarm doctor --fix` does now"
+        return [Finding(what="notebook", state=State.LACK, found=f"{found}; no vector index", remedy=remedy)]
+    return [Finding(what="notebook", state=State.OK, found=f"{found}; `swarm notebook check` compares its indexes")]

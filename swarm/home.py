@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from swarm.errors import HomeBusy, HomeTooNew, InputError
 
 VERSION = 1  # raised when the layout below changes; an older program refuses a newer home
+PATIENCE_SECONDS = 0.5  # for a lock that is only being looked at
 
 
 class Home:
@@ -22,7 +23,9 @@ class Home:
     HOME/papers/               the library
     HOME/clusters/             clusters that were started and are not known to be gone
     HOME/exports/              what `swarm export` wrote for other tools
-    HOME/sessions/NAME/        repo.git, trials/, compiled/ (what candidates compiled, for their next trials)
+    HOME/owner.lock            held by the one process that keeps the notebook's vector index
+    HOME/sessions/NAME/        repo.git, trials/, compiled/ (what candidates compiled, for their next trials); work.lock
+                               is held by the process that works on it
     """
 
     def __init__(self, root: Path, *, create: bool) -> None:
@@ -79,24 +82,71 @@ class Home:
     @contextmanager
     def owned(self) -> Iterator[None]:
         """Own the home while the block runs. Raises HomeBusy naming the owner."""
-        lock, owner = FileLock(self.root / "owner.lock"), self.root / "owner.json"
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+
+        def busy(pid: int | str) -> str:
             from notebook_store.server import served_at
 
             url = served_at(self.notebook)
             reach = f"reach its notebook with --url {url}, " if url else ""
-            raise HomeBusy(
-                f"the home {self.root} is in use by process {owner_pid(owner) or 'unknown'}; look with `swarm watch`, "
+            return (
+                f"the home {self.root} is in use by process {pid}; look with `swarm watch`, "
                 f"{reach}end it with `swarm stop`, or choose another --home"
-            ) from None
-        try:
-            owner.write_text(json.dumps({"pid": os.getpid()}), encoding="ascii")
+            )
+
+        with _held(self.root / "owner", busy):
             yield
-        finally:
-            owner.unlink(missing_ok=True)
-            lock.release()
+
+    @contextmanager
+    def working(self, session: str) -> Iterator[None]:
+        """Be the one process that works on a session while the block runs. Raises HomeBusy naming who does."""
+
+        def busy(pid: int | str) -> str:
+            return (
+                f"session {session} is in use by process {pid}; look with `swarm watch {session}`, end it "
+                f"with `swarm stop {session}`, or begin another beside it with --session NAME"
+            )
+
+        with _held(self.session(session) / "work", busy):
+            yield
+
+    def is_owned(self) -> bool:
+        """Whether some process owns the home now."""
+        lock = self.root / "owner.lock"
+        return lock.exists() and _is_held(lock)
+
+    def at_work(self) -> set[str]:
+        """The sessions that a process works on now."""
+        return {lock.parent.name for lock in (self.root / "sessions").glob("*/work.lock") if _is_held(lock)}
+
+
+@contextmanager
+def _held(name: Path, busy: Callable[[int | str], str]) -> Iterator[None]:
+    """Hold ``name``.lock while the block runs, with our pid in ``name``.json.
+
+    Raises HomeBusy where another does, with what ``busy`` says of its pid.
+    """
+    name.parent.mkdir(parents=True, exist_ok=True)
+    lock, noted = FileLock(name.with_name(f"{name.name}.lock")), name.with_name(f"{name.name}.json")
+    try:
+        lock.acquire(timeout=PATIENCE_SECONDS)
+    except Timeout:
+        raise HomeBusy(busy(owner_pid(noted) or "unknown")) from None
+    try:
+        noted.write_text(json.dumps({"pid": os.getpid()}), encoding="ascii")
+        yield
+    finally:
+        noted.unlink(missing_ok=True)
+        lock.release()
+
+
+def _is_held(path: Path) -> bool:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
 
 
 def owner_pid(path: Path) -> int | None:

@@ -7,6 +7,8 @@ from swarm.research.experiment import Experiment, Json, Move
 from swarm.research.ledger import Kind, Ledger
 from swarm.research.state import SessionState
 
+REMEMBERED = 2000  # experiments that are over and still kept ready in memory
+
 
 class Journal:
     """The one writer of a session's events. Used from one event loop."""
@@ -15,7 +17,7 @@ class Journal:
         self.ledger = ledger
         self.session = session
         self.clock = clock
-        self.state = SessionState.replay(session, ledger.events(session))
+        self.state = SessionState.replay(session, ledger.events(session), remembered=REMEMBERED)
         self._writing = asyncio.Lock()
         self._changed = asyncio.Condition()
 

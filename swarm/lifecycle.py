@@ -35,7 +35,7 @@ class Lifecycle:
             return
         task = self._lab.task
         source = task.editable_path.read_text(encoding="utf-8")
-        name = f"{self._state.session}-e000"
+        name = self._state.name_of(0)
         files = await asyncio.to_thread(_tree, task)
         commit = await asyncio.to_thread(
             self._lab.lineage.commit, name, source, f"baseline of {task.name}", parent=None, files=files

@@ -140,6 +140,9 @@ class Narrator:
         out = event.data["taken_out"]
         return [f"worth {worth(change, out)}" for change in event.data["changes"]]
 
+    def _plateau(self, event: Event) -> list[str]:
+        return [f"plateau: no gain was confirmed in {event.data['experiments']} experiments; the search is widened"]
+
     def _told(self, event: Event) -> list[str]:
         return [f"{event.data['author']} {event.data['line']}"]
 
@@ -191,5 +194,6 @@ _TELL: Mapping[Kind, Callable[[Narrator, Event], list[str]]] = {
     Kind.WAVE_OPENED: Narrator._wave_opened,
     Kind.WAVE_ANALYSED: Narrator._wave_analysed,
     Kind.ABLATED: Narrator._ablated,
+    Kind.PLATEAU: Narrator._plateau,
     Kind.TOLD: Narrator._told,
 }

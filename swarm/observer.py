@@ -5,6 +5,8 @@ import hashlib
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
 
 from swarm.config import Settings
 from swarm.journal import Journal
@@ -18,6 +20,8 @@ from swarm.research.state import seeds
 from trainer.contract import Direction, Task
 
 _PATIENCE = 0.25  # of a session on one slot, that one validation may take
+HORIZON = 2000  # newest experiments that are shown to whoever proposes and reviews: what a look costs is bounded
+BEST = 200  # of the older ones
 INCUMBENT_REFERENCES = 4  # fresh screening runs of an incumbent; the baseline has its replicates
 
 
@@ -28,21 +32,26 @@ class Observer:
         self._state = journal.state
         self._lineage = lineage
         self._settings = settings
-        self._knobs: dict[str, dict[str, Knob]] = {}  # commit -> constants
-        self._parts: dict[str, frozenset[str]] = {}  # commit -> parts in which it differs from its parent
-        self._digests: dict[str, str] = {}  # commit -> sha256 of its file
+        self._knobs: dict[str, dict[str, Knob]] = {}  # commit -> constants, of the last ones asked for
+        self._files: dict[str, str] = {}  # commit -> sha256 of its file
         self._catching_up = asyncio.Lock()
-        self._looked_at = 0  # how much of state.touched is taken into the following
         self._fresh: dict[str, list[float]] = {}  # accelerator -> the baseline's fresh scores they rest on
         self._seen: dict[tuple[str, str], Observation] = {}  # (experiment, commit) -> what screening showed
-        self._changed_by: dict[str, frozenset[str]] = {}  # experiment -> parts of the file that it changed
+        self._worth: dict[tuple[str, str], Observation] = {}  # the same, of older ones that are worth remembering
+        self._changed_by: dict[str, frozenset[str]] = {}  # open experiment -> parts of the file that it changed
         self._changes: Counter[str] = Counter()  # part -> experiments that changed it
         self._taken: dict[str, dict[str, Knob]] = {}  # experiment -> constants, where nothing of it has ended
         self.minimize = task.direction is Direction.MINIMIZE
 
+    @property
+    def plateaus(self) -> int:
+        """How often a plateau was announced."""
+        return self._state.plateaus
+
     async def knobs(self, candidate: str) -> dict[str, Knob]:
         """The constants of a candidate."""
         if candidate not in self._knobs:
+            _trim(self._knobs, HORIZON)
             self._knobs[candidate] = read_knobs(await asyncio.to_thread(self._lineage.source, candidate))
         return self._knobs[candidate]
 
@@ -91,10 +100,12 @@ class Observer:
         return None
 
     async def observations(self) -> list[Observation]:
-        """What screening showed of every candidate, in the order they ended, each as a gain over the baseline's
-        fresh runs. Costs grow with what is new since the last call."""
+        """What screening showed, in the order of ending, each as a gain over the baseline's fresh runs: of the newest
+        candidates, and of older ones those of designed waves and the best. Costs grow with what is new since the last
+        call.
+        """
         await self._catch_up()
-        return list(self._seen.values())
+        return [*self._worth.values(), *self._seen.values()]
 
     async def unscreened(self) -> list[dict[str, Knob]]:
         """Constants of that of which nothing has ended yet: it waits, runs, or was rejected."""
@@ -109,13 +120,14 @@ class Observer:
 
     def _news(self) -> list[str]:
         """Experiments to look at (again); the baseline, which is never observed, left out."""
-        news = dict.fromkeys(self._state.touched[self._looked_at :])
-        self._looked_at = len(self._state.touched)
+        news = dict.fromkeys(self._state.touched)
+        self._state.touched.clear()
         if self._state.experiments and self._state.baseline.id in news:
             fresh = {kind: self.fresh_scores(self._state.baseline, kind) for kind in self._state.accelerators("screen")}
             if fresh != self._fresh:
                 self._fresh = fresh
-                news = dict.fromkeys(self._state.experiments)
+                news |= dict.fromkeys(name for name, _ in (*self._worth, *self._seen))
+                news |= dict.fromkeys(islice(reversed(self._state.experiments), HORIZON))
             news.pop(self._state.baseline.id, None)
         return list(news)
 
@@ -123,14 +135,38 @@ class Observer:
         for candidate in dict.fromkeys(trial.candidate for trial in experiment.trials):
             observation = await self._observe(experiment, candidate)
             if observation is not None:
-                self._seen[experiment.id, candidate] = observation
-        self._changes.subtract(self._changed_by.get(experiment.id, ()))
-        self._changed_by[experiment.id] = await self._changed(experiment)
-        self._changes.update(self._changed_by[experiment.id])
+                kept = self._worth if (experiment.id, candidate) in self._worth else self._seen
+                kept[experiment.id, candidate] = observation
+        self._remember_what_is_worth_it()
+        await self._count_parts(experiment)
         if any(trial.outcome for trial in experiment.trials):
             self._taken.pop(experiment.id, None)
         else:
             self._taken[experiment.id] = await self.knobs(experiment.candidate)
+            _trim(self._taken, HORIZON)
+
+    def _remember_what_is_worth_it(self) -> None:
+        """Let go of old observations, but for designed waves, which say most together, and the best."""
+        while len(self._seen) > HORIZON:
+            key = next(iter(self._seen))
+            old = self._seen.pop(key)
+            if self._designed(old) or old.gain is not None:
+                self._worth[key] = old
+            plain = [key for key, one in self._worth.items() if not self._designed(one)]
+            if len(plain) > BEST:
+                del self._worth[min(plain, key=lambda key: self._worth[key].gain or 0.0)]
+
+    def _designed(self, observation: Observation) -> bool:
+        wave = self._state.waves.get(observation.wave or "")
+        return wave is not None and wave.design != "search"
+
+    async def _count_parts(self, experiment: Experiment) -> None:
+        """Count which parts of the file an experiment changed, once, however often it is looked at."""
+        self._changes.subtract(self._changed_by.get(experiment.id, ()))
+        self._changed_by[experiment.id] = await self._changed(experiment)
+        self._changes.update(self._changed_by[experiment.id])
+        if len(self._changed_by) > HORIZON:  # it will not be looked at again, and what it added stays
+            del self._changed_by[next(name for name in self._changed_by if name not in self._state.incumbents)]
 
     async def parts(self) -> dict[str, int]:
         """Part of the incumbent's file -> how many experiments changed it."""
@@ -139,13 +175,14 @@ class Observer:
         return {name: self._changes[name] for name in shown}
 
     async def files(self) -> dict[str, str]:
-        """sha256 of every candidate's file -> the experiment that had it first."""
+        """sha256 of the file of each of the newest candidates -> the experiment that had it first."""
         found: dict[str, str] = {}
-        for experiment in self._state.experiments.values():
-            if experiment.candidate not in self._digests:
-                text = await self._text(experiment.candidate)
-                self._digests[experiment.candidate] = hashlib.sha256(text.encode()).hexdigest()
-            found.setdefault(self._digests[experiment.candidate], experiment.id)
+        for name in [*islice(reversed(self._state.experiments), HORIZON)][::-1]:
+            candidate = self._state.experiments[name].candidate
+            if candidate not in self._files:
+                _trim(self._files, 2 * HORIZON)
+                self._files[candidate] = hashlib.sha256((await self._text(candidate)).encode()).hexdigest()
+            found.setdefault(self._files[candidate], name)
         return found
 
     async def _changed(self, experiment: Experiment) -> frozenset[str]:
@@ -153,10 +190,8 @@ class Observer:
             return frozenset()
         if experiment.changes:
             return frozenset({CONSTANTS})
-        if experiment.candidate not in self._parts:
-            before, after = await self._text(experiment.parent), await self._text(experiment.candidate)
-            self._parts[experiment.candidate] = frozenset(changed_parts(before, after))
-        return self._parts[experiment.candidate]
+        before, after = await self._text(experiment.parent), await self._text(experiment.candidate)
+        return frozenset(changed_parts(before, after))
 
     async def _text(self, candidate: str) -> str:
         return await asyncio.to_thread(self._lineage.source, candidate)
@@ -182,6 +217,12 @@ class Observer:
             author=experiment.author,
             seconds=sum(trial.train_seconds or 0.0 for trial in trials),
         )
+
+
+def _trim(kept: dict[str, Any], most: int) -> None:
+    """Make room for another entry where there are ``most``."""
+    if len(kept) >= most:
+        del kept[next(iter(kept))]
 
 
 def scores(trials: Iterable[Trial]) -> list[float]:

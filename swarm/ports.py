@@ -61,6 +61,7 @@ class TrialOrder:
     token: int  # fencing token of the lease
     holdout: bool = False  # score the hidden shard too
     limits: Limits = ()  # above one of them the trial is CUT
+    keep: bool = False  # leave what it saved in the trial's folder, where it runs on this machine and is judged
     quick: bool = False  # judge a few windows only: to see whether it runs, not how good it is
 
 
@@ -69,7 +70,8 @@ class Executor(Protocol):
 
     Promises: ``submit`` of a known trial id starts nothing anew; a trial survives the death of the swarm's
     process and ``result`` of the resumed swarm finds it; every submitted trial ends in exactly one result, with
-    outcome PREEMPTED when the trial was lost; when ``cancel`` returns, nothing of the trial runs any more.
+    outcome PREEMPTED when the trial was lost; when ``cancel`` returns, nothing of the trial runs any more. What is
+    kept of a trial that is over goes with ``drop_checkpoint`` and ``forget``; a trial that is forgotten is unknown.
     """
 
     async def prepare(self, task: Task, progress: Callable[[str], None]) -> None:
@@ -86,6 +88,14 @@ class Executor(Protocol):
 
     async def cancel(self, trial_id: str) -> None:
         """End the trial and return when it is confirmed dead."""
+        ...
+
+    async def drop_checkpoint(self, trial_id: str) -> None:
+        """Keep no longer what a trial saved that is over; a no-op where nothing is kept."""
+        ...
+
+    async def forget(self, trial_id: str) -> None:
+        """Keep nothing any more of a trial that is over and on record."""
         ...
 
 
@@ -185,6 +195,8 @@ class Brief:
     wanted: int  # how many proposals fill the backlog
     wave: str | None  # name of the wave to design; None: single experiments, to bridge a gap
     seed: int  # its randomness follows from this
+    barren: int = 0  # experiments since the last confirmed gain, once they are so many that it is a plateau; else 0
+    bold: bool = False  # the wave is the first of a plateau, or of a longer one: it had better look further away
 
 
 class Proposer(Protocol):

@@ -7,10 +7,11 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from notebook_store.answers import Idea, Near
 from notebook_store.entry import Citation, Entry, Kind, Link, Relation
-from notebook_store.errors import UnknownEntry
+from notebook_store.errors import EntryConflict, UnknownEntry
 from notebook_store.notebook import Notebook
 from swarm.errors import SwarmError
 from swarm.ports import Clock
@@ -84,7 +85,8 @@ class Scribe:
         try:
             self.notebook.get(entry.id)
         except UnknownEntry:
-            self.notebook.append(entry)
+            with suppress(EntryConflict):  # a session beside this one wrote it at this very moment
+                self.notebook.append(entry)
 
     async def hypothesis(self, experiment: Experiment, diff: str) -> None:
         """The page of a proposal, with its edit."""
@@ -289,6 +291,20 @@ class Scribe:
                 links=(Link(kind=Relation.SUPERSEDES, target=earlier[0].id),) if before else (),
                 data={"text": text, "added": [line for line in text.splitlines() if line in added]},
             )
+        )
+
+    async def plateau(self, number: int, incumbent: Experiment, barren: int) -> None:
+        """The page that says that nothing was confirmed for long, and what is done about it."""
+        await self.write(
+            f"{self.session}-plateau-{number}",
+            Kind.NOTE,
+            f"plateau: no gain was confirmed in {barren} experiments, {incumbent.id} is still the best",
+            "The search is widened: the reader looks for what was not yet claimed, the next wave is a design of the "
+            "constants that were moved least, in double steps, and every other proposal comes from elsewhere than "
+            "where the search has settled, until a gain is confirmed.",
+            author="referee",
+            experiment=incumbent,
+            data={"experiments": barren},
         )
 
 

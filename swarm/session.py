@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from notebook_store.errors import IndexBroken
@@ -10,20 +10,21 @@ from swarm.ablation import Ablation
 from swarm.backlog import Backlog
 from swarm.crew import Crew
 from swarm.errors import SwarmError
+from swarm.keepers import Keepers
 from swarm.lab import Lab
 from swarm.lifecycle import Lifecycle
 from swarm.pace import EXAM_PAIRS, Pace
 from swarm.ports import WaveReport
+from swarm.research import plateau
 from swarm.research.experiment import Experiment, Status
 from swarm.research.hindsight import hidden_seeds
 from swarm.research.knobs import derive_ranges
 from swarm.research.ledger import Kind
-from swarm.research.rulings import read_ruling
+from swarm.research.rulings import Ruling
 from swarm.research.state import SessionState
 from swarm.trials import Draining
 from swarm.yardstick import Yardstick
 
-HEARTBEAT_SECONDS = 10.0  # of the session's clock, a fraction of a lease's time to live
 LATELY = 1000  # events of the home within which those lie whose pages were still being written at a death
 OPEN = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING, Status.PROMOTED, Status.VALIDATING)
 UNSCREENED = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING)
@@ -48,15 +49,21 @@ class Session:
         self._stopping: str | None = None  # why a person wants it to end
         self._unveiled: set[str] = set()  # incumbents whose score on the hidden shard was asked for in this run
         self._examined = False  # whether the closing examination was held, or is being held, in this run
-        self._run = len(self._state.runs) + 1
+        self.number = len(self._state.runs) + 1
         self.pace = Pace(lab, crew.desk, slots=crew.slots)
-        self.phase = "starting"
+        self._phase = "starting"
+        self._keepers = Keepers(lab, crew, self)
         lab.trials.gate.fits = self.pace.may_start
 
     @property
     def state(self) -> SessionState:
         """What is on record."""
         return self._state
+
+    @property
+    def phase(self) -> str:
+        """What it is doing, in words."""
+        return self._keepers.held or self._phase
 
     async def changed(self) -> None:
         """Wait until something has happened, or may have."""
@@ -68,21 +75,21 @@ class Session:
         """Work until a limit is reached or somebody stops it; why it ended. Raises SwarmError when it cannot go on."""
         await self.pace.begin()
         limits = self._lab.settings.limits.model_dump()
-        await self._journal.record(Kind.RUN_STARTED, str(self._run), {"pid": os.getpid(), "limits": limits})
+        await self._journal.record(Kind.RUN_STARTED, str(self.number), {"pid": os.getpid(), "limits": limits})
         reason = "it failed"
         try:
             async with self._group:
-                keepers = [self._group.create_task(keeper()) for keeper in (self._heartbeats, self._watch)]
+                keeping = [self._group.create_task(keeper()) for keeper in self._keepers.all()]
                 reason = await self._work()
-                for keeper in keepers:
-                    keeper.cancel()
+                for task in keeping:
+                    task.cancel()
         except BaseExceptionGroup as group:
             error = _first(group)
             reason = f"it failed: {error}"
             raise error from None
         finally:
             await self._crew.specialists.close()
-            await self._journal.record(Kind.RUN_ENDED, str(self._run), {"reason": reason})
+            await self._journal.record(Kind.RUN_ENDED, str(self.number), {"reason": reason})
         return reason
 
     def drain(self, reason: str) -> None:
@@ -96,20 +103,25 @@ class Session:
         self._lab.trials.gate.ending = True
         await asyncio.gather(*(self._crew.executor.cancel(name) for name in list(self._state.live_trials)))
 
+    async def rule(self, ruling: Ruling) -> bool:
+        """Do as a person says with an experiment that waits for a yes."""
+        return await self._lifecycle.rule(ruling)
+
     async def _work(self) -> str:
         await self._recover()
         await self._lifecycle.open_baseline()
         await asyncio.to_thread(self._lab.lineage.set_best, self._state.incumbent.candidate)
-        self.phase = "working"
-        self._do("noise floor", self._yardstick.measure_noise())
-        self._do("reader", self._read())
+        self._phase = "working"
+        self._do("noise floor", self._yardstick.measure_noise)
+        self._do("reader", self._read)
         for experiment in self._state.of_status(Status.PROPOSED):  # filed by a run that died before their review
-            self._do(f"review {experiment.id}", self._review(experiment))
+            self._do(f"review {experiment.id}", self._review, experiment)
         while (reason := self._reason_to_end()) is None:
             self._screen_approved()
             self._ask_for_proposals()
             self._analyse_waves()
             self._validate_promoted()
+            self._notice_plateau()
             self._read_hidden_shard()
             self._examine_in_time()
             await self._make_way()
@@ -120,7 +132,7 @@ class Session:
 
     async def _settle_down(self, reason: str) -> None:
         """Let what runs end, examine the incumbent if there is one and time, and close the books."""
-        self.phase = "draining"
+        self._phase = "draining"
         self._crew.say(f"draining: {reason}")
         self._lab.trials.gate.closed.set()
         self._crew.specialists.hush()
@@ -130,7 +142,7 @@ class Session:
             self._examine()
             await self._all_done()
         if self._stopping is None:
-            await self._journal.record(Kind.SESSION_ENDED, str(self._run), {"reason": reason})
+            await self._journal.record(Kind.SESSION_ENDED, str(self.number), {"reason": reason})
         try:
             await asyncio.to_thread(self._lab.scribe.notebook.flush)
         except IndexBroken as error:  # its pages are in the log all the same
@@ -145,8 +157,8 @@ class Session:
     def _examine(self) -> None:
         pairs = self.pace.ablation_pairs()
         self._examined = self.pace.examining = True
-        self.phase = "closing examination"
-        self._do("examination", self._closing(pairs))
+        self._phase = "closing examination"
+        self._do("examination", self._closing, pairs)
 
     async def _closing(self, pairs: int) -> None:
         """Take the incumbent apart where there is time for it, then examine what is left."""
@@ -162,7 +174,7 @@ class Session:
             experiment = self._state.experiments[name]
             if name not in self._unveiled and not hidden_seeds(experiment) and self.pace.may_validate():
                 self._unveiled.add(name)
-                self._do(f"hidden shard {name}", self._yardstick.read_hidden_shard(experiment))
+                self._do(f"hidden shard {name}", self._yardstick.read_hidden_shard, experiment)
 
     async def _all_done(self) -> None:
         while self._busy:
@@ -172,17 +184,14 @@ class Session:
 
     # ---- doing things -----------------------------------------------------------------------------------
 
-    def _do(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _do(self, name: str, work: Callable[..., Coroutine[Any, Any, None]], *about: Any) -> None:
         """Do something in the background, once at a time per name; Draining ends it quietly."""
-        if name in self._busy:
-            work.close()
-            return
-        self._busy[name] = self._group.create_task(self._quietly(name, work), name=name)
-        self._busy[name].add_done_callback(lambda _: work.close())  # cancelled before its first step, it never began
+        if name not in self._busy:
+            self._busy[name] = self._group.create_task(self._quietly(name, work, *about), name=name)
 
-    async def _quietly(self, name: str, work: Awaitable[None]) -> None:
+    async def _quietly(self, name: str, work: Callable[..., Coroutine[Any, Any, None]], *about: Any) -> None:
         try:
-            await work
+            await work(*about)
         except Draining:
             return
         finally:
@@ -201,9 +210,9 @@ class Session:
         for lease in held:
             if lease not in running:
                 await self._crew.desk.reclaim(lease.token)  # nothing was started under it
-        if self._run > 1:
+        if self.number > 1:
             for experiment in await asyncio.to_thread(self._lately_over):
-                await self._lab.scribe.ending(experiment)
+                await self._lifecycle.steps.conclude(experiment)
             self._crew.say(
                 f"resumed: {len(self._state.experiments)} experiments on record, {len(running)} trials re-attached, "
                 f"{len(held) - len(running)} leases given back"
@@ -218,17 +227,17 @@ class Session:
 
     def _screen_approved(self) -> None:
         for experiment in self._state.of_status(Status.APPROVED, Status.SCREENING):
-            self._do(f"screen {experiment.id}", self._lifecycle.screen(experiment.id))
+            self._do(f"screen {experiment.id}", self._lifecycle.screen, experiment.id)
         for experiment in self._state.of_status(Status.VALIDATING) if self.pace.may_validate() else ():
-            self._do(f"validate {experiment.id}", self._lifecycle.validate(experiment.id))
+            self._do(f"validate {experiment.id}", self._lifecycle.validate, experiment.id)
 
     async def _make_way(self) -> None:
         """End trials of lower tiers whose slots a tier that preempts waits for."""
-        if self.phase == "paused" or not any(tier.preempt for tier in self._lab.settings.tiers.values()):
+        if self._keepers.held or not any(tier.preempt for tier in self._lab.settings.tiers.values()):
             return
         for lease in await self._crew.desk.call(self._crew.desk.manager.make_way):
             if lease.request_id in self._state.live_trials:
-                self._do(f"end {lease.request_id}", self._lab.trials.give_way(lease.request_id))
+                self._do(f"end {lease.request_id}", self._lab.trials.give_way, lease.request_id)
 
     def _reason_to_end(self) -> str | None:
         if self._stopping is not None:
@@ -236,11 +245,31 @@ class Session:
         limit = self._lab.settings.limits.experiments
         if limit is not None and self._state.begun() >= limit:
             return None if self._open_work() else f"all {limit} experiments are done"
-        return self.pace.reached()
+        return self._out_of_patience() or self.pace.reached()
+
+    def _out_of_patience(self) -> str | None:
+        """Why it is not worth going on; what is promoted is decided first."""
+        patience = self._lab.settings.limits.patience
+        if patience is None or self._state.barren < patience or self._state.count(Status.PROMOTED, Status.VALIDATING):
+            return None
+        return f"no gain was confirmed in {self._state.barren} experiments (--patience {patience})"
+
+    def _notice_plateau(self) -> None:
+        known = self._state.plateau.level if self._state.plateau else 0
+        if plateau.level(self._state.barren, self._lab.settings.waves.size) > known:
+            self._do("widen", self._widen, known + 1)
+
+    async def _widen(self, level: int) -> None:
+        """Say that there is a plateau, and look for new directions; proposers see it in their next brief."""
+        data = {"level": level, "experiments": self._state.barren, "waves": len(self._state.waves)}
+        await self._lab.scribe.plateau(self._state.plateaus + 1, self._state.incumbent, self._state.barren)
+        await self._journal.record(Kind.PLATEAU, str(self._state.plateaus + 1), data)
+        knobs = await self._lab.observer.knobs(self._state.incumbent.candidate)
+        await self._crew.specialists.widen(level, sorted(derive_ranges(knobs, self._lab.task.ranges)))
 
     def _open_work(self) -> bool:
         unread = bool(self._state.unread_waves)
-        return bool(self._busy.keys() - {"reader"}) or self._state.count(*OPEN) > 0 or unread
+        return bool(self._busy.keys() - {"reader", "widen"}) or self._state.count(*OPEN) > 0 or unread
 
     async def _review(self, experiment: Experiment) -> None:
         await self._lifecycle.settle(experiment)
@@ -248,12 +277,12 @@ class Session:
     @property
     def _thinking(self) -> bool:
         """Whether there is still time to think."""
-        return self.phase not in ("draining", "closing examination")
+        return self._phase not in ("draining", "closing examination")
 
     def _ask_for_proposals(self) -> None:
         busy = [thinker for thinker in range(self._crew.thinkers) if f"proposer {thinker}" in self._busy]
         for ask in self._backlog.asks(busy):
-            self._do(f"proposer {ask.thinker}", self._backlog.think(ask))
+            self._do(f"proposer {ask.thinker}", self._backlog.think, ask)
 
     async def _read(self) -> None:
         knobs = await self._lab.observer.knobs(self._state.baseline.candidate)
@@ -271,9 +300,9 @@ class Session:
         screening |= self._backlog.waves
         for wave in self._state.unread_waves:
             if wave not in screening:
-                self._do(f"analyse {wave}", self._analyse(wave))
+                self._do(f"analyse {wave}", self._analyse, wave)
         for wave in self._state.unreflected_waves if self._thinking else ():
-            self._do(f"reflect on {wave}", self._reflect(wave))
+            self._do(f"reflect on {wave}", self._reflect, wave)
 
     async def _analyse(self, name: str) -> None:
         entry = await self._crew.specialists.analyse(await self._report(name))
@@ -305,58 +334,14 @@ class Session:
         ready = []
         for experiment in self._state.of_status(Status.PROMOTED):
             if experiment.verdict["against"] != self._state.incumbent.id:
-                self._do(f"reconsider {experiment.id}", self._lifecycle.reconsider(experiment))
+                self._do(f"reconsider {experiment.id}", self._lifecycle.reconsider, experiment)
             elif experiment.wave not in screening or self.pace.short_of_time():
                 ready.append(experiment)
         running = sum(name.startswith("validate ") for name in self._busy)
         at_once = max(1, len(self._crew.slots) // (2 * self._lab.settings.promotion.min_pairs))
         ready.sort(key=lambda experiment: -float(experiment.verdict["gain"]))
         for experiment in ready[: max(0, at_once - running)] if self.pace.may_validate() else ():
-            self._do(f"validate {experiment.id}", self._lifecycle.validate(experiment.id))
-
-    # ---- keepers ----------------------------------------------------------------------------------------
-
-    async def _heartbeats(self) -> None:
-        """Keep the leases of running trials; a lease that was lost takes its trial along."""
-        desk = self._crew.desk
-        while True:
-            tokens = {trial.token: trial for trial in self._state.live_trials.values()}
-            valid = await desk.call(desk.manager.heartbeat, list(tokens))
-            for token in tokens.keys() - valid:
-                if tokens[token].id in self._state.live_trials:
-                    self._crew.say(f"{tokens[token].id} lost its lease: cancelling it")
-                    await self._crew.executor.cancel(tokens[token].id)
-                    await desk.reclaim(token)
-            await self._lab.clock.sleep(HEARTBEAT_SECONDS)
-
-    async def _watch(self) -> None:
-        """Leave a pulse, and heed the wishes people leave."""
-        ledger = self._journal.ledger
-        seen = await asyncio.to_thread(ledger.last_wish)
-        for _, wish in await asyncio.to_thread(ledger.wishes, self._state.session, 0):
-            if (ruling := read_ruling(wish)) is not None:  # left while nobody worked: those alone still hold
-                await self._lifecycle.rule(ruling)
-        while True:
-            await asyncio.to_thread(ledger.pulse, self._state.session, self._run, self._lab.clock.now(), self.phase)
-            for seq, wish in await asyncio.to_thread(ledger.wishes, self._state.session, seen):
-                seen = seq
-                await self._heed(wish)
-            await self._lab.clock.sleep(self._crew.tick_seconds)
-
-    async def _heed(self, wish: str) -> None:
-        match wish:
-            case "stop":
-                self.drain("stopped by `swarm stop`")
-            case "stop-now":
-                await self.stop_now("stopped by `swarm stop --now`")
-            case "pause":
-                self.phase = "paused"
-                self._crew.desk.close_doors()
-            case "resume":
-                self.phase = "working"
-                self._crew.desk.open_doors()
-            case _ if (ruling := read_ruling(wish)) is not None:
-                await self._lifecycle.rule(ruling)
+            self._do(f"validate {experiment.id}", self._lifecycle.validate, experiment.id)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

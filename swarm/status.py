@@ -54,6 +54,7 @@ def status_of(state: SessionState, vitals: Vitals) -> Json:
         "holdout": holdout_of(state, state.incumbent, minimize=minimize) if state.incumbents else None,
         "ablation": ablation_of(state) if state.incumbents else None,
         "noise": noise_floors(state),
+        "plateau": _plateau(state),
         "gpu_hours": sum(slot.seconds for slot in vitals.use) / 3600,
         "dollars": sum(slot.dollars for slot in vitals.use) + state.spending().dollars,
         "tokens": state.spending().tokens,
@@ -72,15 +73,18 @@ def word_of(state: SessionState, vitals: Vitals) -> str:
     last_sign = max(run.started_at, vitals.pulses.get(run.number, run.started_at))
     if not vitals.process_alive or vitals.now - last_sign > SILENT_SECONDS:
         return "died"
-    return {"paused": "paused", "draining": "draining", "closing examination": "draining"}.get(vitals.phase, "running")
+    doing = vitals.phase.partition(":")[0]
+    return {"paused": "paused", "draining": "draining", "closing examination": "draining"}.get(doing, "running")
 
 
 def reason_of(state: SessionState, vitals: Vitals) -> str | None:
-    """Why a session does not run: what its process said, or what can be told of a death; None while it runs."""
+    """Why a session does not run: what its process said, or what can be told of a death; None while it runs, or was
+    paused by a person.
+    """
     word = word_of(state, vitals)
     run = state.runs.get(len(state.runs))
     if word in LIVE or run is None:
-        return None
+        return vitals.phase.partition(": ")[2] or None if word == "paused" else None
     if word != "died":
         return run.reason
     last_sign = max(run.started_at, vitals.pulses.get(run.number, run.started_at))
@@ -167,6 +171,13 @@ def _counts(state: SessionState, promoted: int, *, live: bool) -> dict[str, int]
         "refuted": state.count(Status.REFUTED),
         "crashed": state.count(Status.CRASHED),
     }
+
+
+def _plateau(state: SessionState) -> Json | None:
+    """How long no gain has been confirmed, once that is so long that it was announced."""
+    if state.plateau is None:
+        return None
+    return {"experiments": state.barren, "announced": state.plateau.level}
 
 
 def _models(state: SessionState) -> Json:

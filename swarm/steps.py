@@ -23,7 +23,7 @@ class Steps:
         async with self._admitting:
             if proposal.origin in self._state.origins:  # filed by a run that died before it could say so
                 return self._state.experiments[self._state.origins[proposal.origin]], False
-            name = f"{self._state.session}-e{len(self._state.experiments):03d}"
+            name = self._state.name_of(len(self._state.experiments))
             commit = await asyncio.to_thread(
                 self._lab.lineage.commit, name, proposal.source, proposal.hypothesis, parent=proposal.parent
             )
@@ -68,8 +68,14 @@ class Steps:
     ) -> Experiment:
         """Make an experiment's last move and write the pages about it."""
         moved = await self._lab.journal.move(experiment, move, reasons=reasons, verdict=numbers)
-        await self._lab.scribe.ending(moved)
+        await self.conclude(moved)
         return moved
+
+    async def conclude(self, experiment: Experiment) -> None:
+        """Write the pages of an experiment that is over, and keep its checkpoint only where it is CONFIRMED."""
+        await self._lab.scribe.ending(experiment)
+        if experiment.status is not Status.CONFIRMED:
+            await self._lab.trials.drop_checkpoints(experiment)
 
     async def on_top(
         self, changes: Mapping[str, Knob], *, base: str, theirs: str, incumbent: Experiment

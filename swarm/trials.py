@@ -80,6 +80,7 @@ class _Wish:
     bid: float  # expected gain per second of a slot
     accelerator: str | None  # the one kind of slot it may run on
     holdout: bool
+    keep: bool
     limits: Callable[[str], Limits]  # accelerator -> when to cut it
     pardoned: int  # failures that are passed over
 
@@ -112,6 +113,7 @@ class Trials:
         bid: float = 0.0,
         accelerator: str | None = None,
         holdout: bool = False,
+        keep: bool = False,
         limits: Callable[[str], Limits] = lambda _: (),
         started: Callable[[], Awaitable[None]] | None = None,
         pardoned: int = 0,
@@ -119,10 +121,10 @@ class Trials:
         """Run the experiment's candidate once, or find the run it had; ``started`` is called once it has a slot,
         ``limits`` with its accelerator type: they say when to cut it.
 
-        ``accelerator`` names the one kind of slot it must run on; None: any that the tier may use. After so many
-        failures as are ``pardoned`` it is run once more, and may be lost as often again. Who asks for a
-        trial that is under way shares it. The trial may have no value: see its outcome. Raises Draining when it was
-        not started and will not be.
+        What it saved is left in its folder where ``keep`` is set. ``accelerator`` names the one kind of slot it must
+        run on; None: any that the tier may use. After so many failures as are ``pardoned`` it is run once more, and may
+        be lost as often again. Who asks for a trial that is under way shares it. The trial may have no value: see its
+        outcome. Raises Draining when it was not started and will not be.
         """
         wish = _Wish(
             experiment=experiment,
@@ -131,6 +133,7 @@ class Trials:
             bid=bid,
             accelerator=accelerator if len(await self.kinds(tier)) > 1 else None,
             holdout=holdout,
+            keep=keep,
             limits=limits,
             pardoned=pardoned,
         )
@@ -156,7 +159,7 @@ class Trials:
             if started is not None:
                 await started()
             if trial.outcome is None:
-                trial = await self._finish(trial, holdout=wish.holdout, limits=wish.limits(trial.accelerator))
+                trial = await self._finish(trial, wish)
             lost += trial.outcome in LOST and trial.message != GAVE_WAY
             failed += trial.outcome not in LOST
             if trial.completed or failed > wish.pardoned or lost == ATTEMPTS * (1 + wish.pardoned):
@@ -238,7 +241,13 @@ class Trials:
                 grant.cancel()
                 await asyncio.wait({grant})
 
-    async def _finish(self, trial: Trial, *, holdout: bool, limits: Limits) -> Trial:
+    async def drop_checkpoints(self, experiment: Experiment) -> None:
+        """Keep no longer what its validation runs saved."""
+        for trial in experiment.trials:
+            if trial.tier == "validate":
+                await self._executor.drop_checkpoint(trial.id)
+
+    async def _finish(self, trial: Trial, wish: "_Wish") -> Trial:
         await self._executor.submit(
             TrialOrder(
                 trial_id=trial.id,
@@ -250,8 +259,9 @@ class Trials:
                 seed=trial.seed,
                 slot=self._inputs.slots[trial.slot],
                 token=trial.token,
-                holdout=holdout,
-                limits=limits,
+                holdout=wish.holdout,
+                limits=wish.limits(trial.accelerator),
+                keep=wish.keep,
             )
         )
         if self.gate.ending:  # it was not there to be ended yet

@@ -62,6 +62,7 @@ class Validator:
                 seed,
                 bid=bid,
                 accelerator=kind,
+                keep=seed == chosen[0],
                 started=lambda: self._steps.begin(experiment.id, Status.PROMOTED, Move.VALIDATE),
             )
             for seed in chosen

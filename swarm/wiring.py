@@ -8,6 +8,7 @@ from typing import Protocol
 from notebook_store.notebook import Notebook
 from swarm.config import Settings
 from swarm.crew import TICK_SECONDS, Crew, Specialists
+from swarm.housekeeping import Disk
 from swarm.journal import Journal
 from swarm.lab import Lab
 from swarm.leases.desk import LeaseDesk
@@ -46,6 +47,7 @@ class Parts:
     candidates: CandidateStore
     team: Callable[[Observer, Journal], Team]
     say: Callable[[str], None]  # one line of progress for a person
+    disk: Disk | None = None  # where all is kept; None: room is no matter
     tick_seconds: float = TICK_SECONDS  # of the loop's time, between two looks at wishes and limits
     thinkers: int = 1  # how many calls for proposals may be under way at once
 
@@ -89,6 +91,7 @@ def wired(parts: Parts) -> Session:
         executor=parts.executor,
         specialists=team,
         slots=parts.slots,
+        disk=parts.disk,
         say=parts.say,
         tick_seconds=parts.tick_seconds,
         thinkers=parts.thinkers,

@@ -53,6 +53,7 @@ class Script:
     proposals: int = 10_000  # how many it makes in all
     waves: list[str] = field(default_factory=list)  # analysed
     made: int = 0
+    widened: list[int] = field(default_factory=list)  # levels of plateaus
     journal: Journal | None = None  # of the session it works in
 
     def at_work(self, journal: Journal) -> "Script":
@@ -91,6 +92,9 @@ class Script:
 
     async def reflect(self, report: WaveReport) -> None:
         return
+
+    async def widen(self, level: int, factors: Sequence[str]) -> None:
+        self.widened.append(level)
 
     def hush(self) -> None:
         return

@@ -6,6 +6,7 @@ One trial is one folder. Whoever starts it writes the first two files, the harne
     candidate.py   the candidate's version of the task's editable file (any name; the spec says which)
     harness.pid    pid and start time of the harness, so that another process can tell if it still lives
     log.txt        what the candidate printed, capped
+    weights.safetensors    what a judged trial saved, where the spec says to keep it
     curve.jsonl    {"step", "seconds", "loss"} lines, streamed while it trains
     result.json    TrialResult, written last and atomically: once it is there, the trial is over
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from trainer import parcel
+from trainer.runtime import WEIGHTS
 from trainer.task import (
     Budget,
     BudgetKind,
@@ -46,6 +48,7 @@ from trainer.warm import POSSIBLE as WARM_POSSIBLE
 __all__ = [
     "HARNESS_LOG",
     "WARM_POSSIBLE",
+    "WEIGHTS",
     "Budget",
     "BudgetKind",
     "Device",
@@ -117,6 +120,7 @@ class TrialSpec:
     fencing_token: int = 0  # of the lease, copied by whoever files the result
     holdout: bool = False  # score the hidden shard too
     quick: bool = False  # judge a few windows only: to see whether it runs, not how good it is
+    keep: bool = False  # leave the weights of a judged trial in its folder
     limits: tuple[tuple[float, float], ...] = ()  # (share of the budget, highest loss in the tenth before it)
     turn: str | None = None  # path of a file that one trial of the slot has locked while it runs; None: it is alone
     compiled: str | None = None  # folder where what candidates compile is kept for their next trials; None: nowhere

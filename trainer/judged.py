@@ -186,9 +186,9 @@ class JudgedTrial(Trial):
             found = os.fstat(source.fileno())
             if not stat.S_ISREG(found.st_mode) or found.st_size > WEIGHTS_MB << 20:
                 raise Ended(Outcome.REJECTED_BY_JUDGE, f"{WEIGHTS} is not a plain file of at most {WEIGHTS_MB} MiB")
-            for server in self.servers:
+            for place in [*self.servers, self.folder] if self.spec.keep else self.servers:
                 source.seek(0)
-                with (server / WEIGHTS).open("wb") as target:
+                with (place / WEIGHTS).open("wb") as target:
                     shutil.copyfileobj(source, target)
 
     # -- judging --------------------------------------------------------------------------------------

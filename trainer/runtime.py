@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 from trainer.wire import Wire
 
+WEIGHTS = "weights.safetensors"  # in the scratch folder, and in the trial's where they are kept
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-WEIGHTS = "weights.safetensors"  # in the scratch folder
 
 
 class _Run:

@@ -116,7 +116,7 @@ class ModelProposer:
             "constants": constants_told(brief),
             "parts": parts_told(brief.parts),
             "tried": tried_told(brief, tokens // 3),
-            "state": order.state,
+            "state": order.state + _stuck(brief),
             "sent_back": "\n".join(self._sent_back(brief)) or "(nothing)",
             "recalled": listed(remembers, tokens),
             "wanted": order.wanted,
@@ -171,6 +171,15 @@ class ModelProposer:
         except UnknownEntry:
             return False
         return True
+
+
+def _stuck(brief: Brief) -> str:
+    if not brief.barren:
+        return ""
+    return (
+        f"\n\nNo gain was confirmed in the last {brief.barren} experiments: propose something of another kind than "
+        "what was tried, even if it is bold."
+    )
 
 
 def edited(brief: Brief, idea: Idea, others: Sequence[str] = ()) -> str:

@@ -9,7 +9,9 @@ What it proposes, in this order:
    (``swarm.research.search.followed``);
 3. a portfolio: steps from the best configurations, chosen by a Gaussian process (``swarm.research.search.local``);
    plain steps of one constant, which ask no model; and TPE's proposals (Bergstra et al., NeurIPS 2011; multivariate,
-   constant liar), which keep the search from settling in the first basin.
+   constant liar), which keep the search from settling in the first basin;
+4. on a plateau every other proposal is one from elsewhere (``swarm.research.plateau``), and its first wave is a
+   design of the constants moved least, in double steps.
 
 Failed configurations never become numbers: TPE is told FAIL, and a second process learns where trials fail. The study
 is rebuilt from the brief each time: state is replay.
@@ -28,6 +30,7 @@ from swarm.ports import Brief, Observation
 from swarm.research.effects import Effect
 from swarm.research.experiment import Knob, Proposal
 from swarm.research.knobs import set_knobs
+from swarm.research.plateau import elsewhere
 from swarm.research.search import (
     SIGNIFICANT,
     Config,
@@ -53,6 +56,7 @@ _MOST_FACTORS = 11  # of a screening wave: 12 runs
 _MOST_WAVES = 5  # designed ones around one incumbent, before what is known is only followed
 _PORTFOLIO, _PLAIN_TURNS, _TPE_TURN = 10, (2, 7), 9  # of ten proposals, which are plain steps and one of TPE's
 _TOLD = 400  # observations told to TPE, the last ones: keeps a proposal under a second at any length
+_BOLD = 2  # steps of a constant in a design that looks further away
 _TRIES = 400  # candidates looked at for one batch before it is left short
 _INFEASIBLE = {Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.DIVERGED}
 
@@ -124,7 +128,9 @@ def _designed(brief: Brief, space: Space, recalled: Recalled, size: int) -> list
     shows anything, and every combination of what then matters; those that interact come first.
     """
     past = [entry for entry in reversed(recalled.insights) if entry.data.get("design") in (*DESIGNED, LADDER)]
-    if not past:
+    if brief.bold:
+        ideas = screening(space, least_moved(space)[: min(_MOST_FACTORS, size - 1)], size, brief.seed, {}, rungs=_BOLD)
+    elif not past:
         if brief.observations or brief.taken:
             return []
         factors = promising(space.ranges, recalled)[: min(_MOST_FACTORS, size - 1)]
@@ -168,9 +174,14 @@ def _next(brief: Brief, space: Space, recalled: Recalled, wanted: int) -> list[I
     found = found[:wanted]
     modelled, plainly = local(space, brief.seed), plain(space, brief.seed)
     sampler = _Sampler(space, brief.seed)
+    further = elsewhere(space, brief.seed)
     for attempt in range(_TRIES):
         if len(found) >= wanted:
             break
+        if brief.barren and len(found) % 2 and attempt < _TRIES // 4:
+            if space.take(idea := next(further)):
+                found.append(idea)
+            continue
         turn = (len(found) + len(space.seen)) % _PORTFOLIO
         if turn == _TPE_TURN and attempt < _TRIES // 4:
             idea = sampler.ask()
@@ -233,7 +244,7 @@ class _Sampler:
                 return IntDistribution(int(low), int(high), log=within.log)
             return FloatDistribution(low, high, log=within.log)
 
-        return {name: one(within) for name, within in self._space.ranges.items()}
+        return _Shared({name: one(within) for name, within in self._space.ranges.items()})
 
     def _told(self) -> "optuna.Study":
         import optuna
@@ -243,9 +254,11 @@ class _Sampler:
         sampler = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=self._seed)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         distributions = self._distributions()
-        best = [s for s in self._space.scored[: _TOLD // 4] if s not in self._seen[-_TOLD:]]
+        last = self._seen[-_TOLD:]
+        names = {seen.name for seen in last}
+        best = [seen for seen in self._space.scored[: _TOLD // 4] if seen.name not in names]
         trials = []
-        for seen in [*best, *self._seen[-_TOLD:]]:
+        for seen in [*best, *last]:
             state = TrialState.FAIL if seen.gain is None else TrialState.COMPLETE
             params = self._params(seen.config)
             trials.append(create_trial(state=state, value=seen.gain, params=params, distributions=distributions))
@@ -258,10 +271,19 @@ class _Sampler:
     def _params(self, config: Config) -> dict[str, Any]:
         """The searched constants of a configuration, those outside their range at its nearest value."""
         chosen = {name: config.get(name, self._space.incumbent[name]) for name in self._space.ranges}
-        return {
-            name: value if in_range(value, self._space.ranges[name]) else _clipped(value, self._space.ranges[name])
-            for name, value in chosen.items()
-        }
+        return _Shared(
+            {
+                name: value if in_range(value, self._space.ranges[name]) else _clipped(value, self._space.ranges[name])
+                for name, value in chosen.items()
+            }
+        )
+
+
+class _Shared(dict[str, Any]):
+    """Nobody changes it, so a copy may be itself: Optuna copies every trial that it is told, several times."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
+        return self
 
 
 def _clipped(value: Knob, within: Range) -> Knob:
@@ -327,6 +349,12 @@ def promising(ranges: Mapping[str, Range], recalled: Recalled) -> list[str]:
             worth[effect.factor] = max(worth.get(effect.factor, 0.0), abs(effect.effect))
     claims = [factor for claim in recalled.claims for factor in claim.factors]
     return sorted(ranges, key=lambda name: (-worth.get(name, 0.0), -min(claims.count(name), 1)))
+
+
+def least_moved(space: Space) -> list[str]:
+    """The constants, those that the fewest configurations have moved first."""
+    moves = {name: sum(s.config.get(name) != space.incumbent[name] for s in space.seen) for name in space.ranges}
+    return sorted(moves, key=lambda name: moves[name])
 
 
 def _directions(earlier: Sequence[Entry]) -> dict[str, int]:

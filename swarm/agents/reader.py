@@ -8,14 +8,14 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from notebook_store.entry import Citation, Entry, Kind
-from notebook_store.errors import UnknownEntry
 from notebook_store.notebook import Notebook
 from papers.library import Library
 from papers.results import Passage
 from swarm.agents.graph import run_role
-from swarm.agents.roles import READER, write_as
+from swarm.agents.roles import READER, write_once
 from swarm.ports import Clock
 from trainer.contract import Task
 
@@ -95,27 +95,31 @@ class LiteratureReader:
         """Ids of the claims written now; a factor that has claims already is left alone."""
         return await run_role(READER, _Work(self, factors))
 
+    async def read_on(self, factors: Sequence[str]) -> list[str]:
+        """Ids of further claims on factors that have some: what the library says beyond them."""
+        return await run_role(READER, _Work(self, factors, further=True))
+
     def unread(self, factors: Sequence[str]) -> list[str]:
         """The factors without a claim in the notebook. Blocking."""
         return [f for f in factors if not self._notebook.count(kinds=[Kind.CLAIM], factor=f)]
 
-    def claims(self, factor: str) -> list[Claim]:
-        """What the library says about a factor: the best sentence of each of the best passages. Blocking."""
+    def claims(self, factor: str, *, further: bool = False) -> list[Claim]:
+        """What the library says about a factor: the best sentence of each of the best passages, of ``further`` ones
+        in papers that nothing was claimed from. Blocking.
+        """
         query = query_of(factor)
         found: dict[str, Claim] = {}
-        for passage in self._library.passages(query, _PASSAGES):
+        known = self._notebook.entries(kinds=[Kind.CLAIM], factor=factor) if further else []
+        said = {citation.source for entry in known for citation in entry.citations}
+        for passage in self._library.passages(query, _PASSAGES + len(said)):
             quote = best_quote(passage.text, query)
-            if quote and passage.paper_id not in found:
+            if quote and passage.paper_id not in {*found, *said}:
                 found[passage.paper_id] = Claim(factor=factor, passage=passage, quote=quote)
         return list(found.values())[:_CLAIMS]
 
     def append(self, claim: Claim) -> bool:
         """Write a claim unless it is there; True when it is new. Blocking."""
-        try:
-            self._notebook.get(claim.id)
-        except UnknownEntry:
-            return write_as(READER, self._notebook, self._entry(claim))
-        return False
+        return write_once(READER, self._notebook, self._entry(claim))
 
     def _entry(self, claim: Claim) -> Entry:
         passage = claim.passage
@@ -140,14 +144,18 @@ class LiteratureReader:
 class _Work:
     """One run of the reader through the role graph."""
 
-    def __init__(self, reader: LiteratureReader, factors: Sequence[str]) -> None:
-        self.reader, self.factors = reader, factors
+    def __init__(self, reader: LiteratureReader, factors: Sequence[str], *, further: bool = False) -> None:
+        self.reader, self.factors, self.further = reader, factors, further
 
     async def recall(self) -> list[str]:
-        return await asyncio.to_thread(self.reader.unread, self.factors)
+        return list(self.factors) if self.further else await asyncio.to_thread(self.reader.unread, self.factors)
 
     async def think(self, recalled: list[str], _: str | None) -> list[Claim]:
-        return [claim for factor in recalled for claim in await asyncio.to_thread(self.reader.claims, factor)]
+        return [
+            claim
+            for factor in recalled
+            for claim in await asyncio.to_thread(partial(self.reader.claims, factor, further=self.further))
+        ]
 
     async def check(self, reply: list[Claim]) -> str | None:
         strange = next((claim for claim in reply if claim.quote not in claim.passage.text), None)

@@ -1,5 +1,6 @@
 """A role is data: its prompt, the form of its reply, its tools, what it recalls and what it may write."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -7,7 +8,7 @@ from importlib.resources import files
 from pydantic import BaseModel
 
 from notebook_store.entry import Entry, Kind
-from notebook_store.errors import UnknownEntry
+from notebook_store.errors import EntryConflict, UnknownEntry
 from notebook_store.notebook import Notebook
 from swarm.agents import replies
 from swarm.errors import SwarmError
@@ -97,5 +98,6 @@ def write_once(role: Role, notebook: Notebook, entry: Entry) -> bool:
     try:
         notebook.get(entry.id)
     except UnknownEntry:
-        return write_as(role, notebook, entry)
+        with suppress(EntryConflict):  # a session beside this one wrote it at this very moment
+            return write_as(role, notebook, entry)
     return False

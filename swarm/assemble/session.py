@@ -18,15 +18,16 @@ from swarm.agents.reader import LiteratureReader
 from swarm.agents.reviewer import RuleReviewer
 from swarm.assemble.choice import Choice, StartRequest, choose
 from swarm.assemble.minds import Minds, books_of, teller
-from swarm.assemble.stores import add_papers, owned_library, session_notebook
+from swarm.assemble.stores import add_papers, disk_of, open_library, owned_library, session_notebook
 from swarm.assemble.team import Team
 from swarm.assemble.thinkers import Studio, portfolio_of, thinkers_of
 from swarm.assemble.workplace import opened_workplace
-from swarm.errors import InputError
+from swarm.errors import HomeBusy, InputError
 from swarm.executors.preflight import Preflight
 from swarm.executors.sky.cloud import OpenCloud
 from swarm.executors.sky.sdk import SkySdk
 from swarm.home import Home
+from swarm.housekeeping import Disk
 from swarm.journal import Journal
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.manager import LeaseManager
@@ -53,33 +54,39 @@ class Premises:
     notebook: Notebook
     library: Library
     minds: Minds
+    disk: Disk
 
 
 @asynccontextmanager
 async def opened_session(
     home: Home, request: StartRequest, say: Say, *, sky: OpenCloud = SkySdk
 ) -> AsyncIterator[Session]:
-    """A session that is new or resumed, ready to run; this process owns the home while it is open.
+    """A session that is new or resumed, ready to run. This process owns the home while it is open, unless another
+    session does: then it works beside that one.
 
     ``sky``: where clusters come from, for executor "sky".
 
     Raises InputError, TaskError, HomeBusy, and what the notebook and the library raise when they cannot be opened.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(home.owned())
         ledger = stack.enter_context(closing(Ledger(home.ledger)))
         choice = choose(ledger, request)
+        stack.enter_context(home.working(choice.name))
+        owner = _owns(home, choice.name, stack)
         desk = LeaseDesk(stack.enter_context(closing(LeaseManager(home.leases, SystemClock()))))
         stack.push_async_callback(desk.close)
         say(f"session {choice.name}: task {choice.task.name}")
         tiers = tiers_of(choice.settings)
         place = await stack.enter_async_context(opened_workplace(home, choice, desk, tiers, say, sky=sky))
         say(f"it runs on {_described(place.slots)}")
-        notebook = await asyncio.to_thread(stack.enter_context, session_notebook(home, choice.settings.notebook))
+        if not owner:
+            say(f"beside {', '.join(sorted(home.at_work() - {choice.name}))}: slots and notebook are shared")
+        opening = session_notebook(home, choice.settings.notebook, owner=owner)
+        notebook = await asyncio.to_thread(stack.enter_context, opening)
         begun = choice.name in ledger.sessions()
         if not begun and await asyncio.to_thread(lambda: notebook.count(session=choice.name) > 0):
             raise InputError(f"the notebook has another session '{choice.name}'; name this one with --session")
-        library = stack.enter_context(await asyncio.to_thread(owned_library, home))
+        library = stack.enter_context(await asyncio.to_thread(owned_library if owner else open_library, home))
         if request.papers:
             say(f"reading papers from {', '.join(map(str, request.papers))}")
             added, table = await asyncio.to_thread(add_papers, library, home, request.papers, embed=False)
@@ -97,8 +104,20 @@ async def opened_session(
             notebook=notebook,
             library=library,
             minds=minds,
+            disk=disk_of(home, choice.settings.disk),
         )
         yield await asyncio.to_thread(_session, choice, premises, say)
+
+
+def _owns(home: Home, session: str, stack: AsyncExitStack) -> bool:
+    """Own the home, or find that another session does. Raises HomeBusy where something else does."""
+    try:
+        stack.enter_context(home.owned())
+    except HomeBusy:
+        if not home.at_work() - {session}:
+            raise
+        return False
+    return True
 
 
 def _session(choice: Choice, premises: Premises, say: Say) -> Session:
@@ -154,6 +173,7 @@ def _session(choice: Choice, premises: Premises, say: Say) -> Session:
             candidates=lineage,
             team=team,
             say=say,
+            disk=premises.disk,
         )
     )
 

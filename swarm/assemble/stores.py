@@ -1,24 +1,28 @@
 """The notebook and the library of a home, as their owner and as everybody else opens them."""
 
 import os
+import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from notebook_store.embed import MiniLM
-from notebook_store.errors import NotServed
+from notebook_store.errors import NoNotebook, NotServed
 from notebook_store.local import LocalNotebook
 from notebook_store.notebook import Notebook
 from notebook_store.server import TOKEN_FILE, served_at, serving, token_of
 from notebook_store.setup import Setup, kept_setup
 from papers.library import STARTER, Library
 from papers.results import AddReport, Progress
-from swarm.config import NotebookSettings
+from swarm.config import DiskSettings, NotebookSettings
 from swarm.errors import InputError
 from swarm.home import Home
+from swarm.housekeeping import Disk
 
 TOKEN_VARIABLE = "SWARM_NOTEBOOK_TOKEN"  # noqa: S105 - the variable's name
+_MADE_SECONDS = 30.0  # for the owner of a home to make its notebook
 
 
 def owned_notebook(home: Home, settings: NotebookSettings | None = None, *, rebuild: bool = False) -> LocalNotebook:
@@ -50,14 +54,32 @@ def setup_of(home: Home, settings: NotebookSettings | None) -> Setup:
 
 
 @contextmanager
-def session_notebook(home: Home, settings: NotebookSettings) -> Iterator[Notebook]:
-    """The notebook a session works in: another swarm's, or the home's own, which is served meanwhile."""
+def session_notebook(home: Home, settings: NotebookSettings, *, owner: bool) -> Iterator[Notebook]:
+    """The notebook a session works in: another swarm's, or the home's own. Its owner serves it meanwhile; a session
+    that works beside the owner reads and writes the same log and does not need it alive.
+    """
     if settings.url is not None:
         with Notebook.connect(settings.url, _token(None)) as elsewhere:
             yield elsewhere
         return
+    if not owner:
+        with _beside(home) as beside:
+            yield beside
+        return
     with owned_notebook(home, settings) as notebook, serving(notebook, home.notebook, port=settings.port):
         yield notebook
+
+
+def _beside(home: Home) -> Notebook:
+    """The notebook beside its owner, who may only just be making it."""
+    deadline = time.monotonic() + _MADE_SECONDS
+    while True:
+        try:
+            return Notebook.read(home.notebook, embedder=kept_setup(home.notebook).embedder())
+        except NoNotebook:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def open_notebook(home: Home) -> Notebook:
@@ -124,6 +146,15 @@ def add_papers(
             return library.add(paths, progress=progress, table=rows, embed=embed), table
         finally:
             part.replace(table)  # as far as it came
+
+
+def disk_of(home: Home, settings: DiskSettings) -> Disk:
+    """The disk that a home is on, as housekeeping looks at it."""
+    return Disk(
+        place=str(home.root),
+        free_mb=lambda: shutil.disk_usage(home.root).free / 1e6,
+        reserve_mb=settings.reserve_mb,
+    )
 
 
 def data_folder() -> Path:

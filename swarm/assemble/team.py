@@ -111,6 +111,13 @@ class Team:
         for writer in self.thinkers.writers:
             await self._thought(writer.name, writer.think(report.session, occasion))
 
+    async def widen(self, level: int, factors: Sequence[str]) -> None:
+        """Read on: what was not yet claimed of any constant, and what those who think make of the standstill."""
+        await asyncio.to_thread(self.library.embed, at_most=_EMBEDDED_A_READING)
+        await self.reader.read_on(factors)
+        told = "No gain was confirmed for long: the swarm is on a plateau and needs directions it has not tried."
+        await self._read(f"plateau-{self.observer.plateaus}-{level}", factors[:_FACTORS_READ], told)
+
     async def _read(self, occasion: str, factors: Sequence[str], told: str) -> None:
         if not self.thinkers.readers:
             return

@@ -1,6 +1,7 @@
 """Where a session's trials run: on this machine, or on clusters."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -19,11 +20,14 @@ from swarm.hardware import NvmlGpus, local_slots, own_processes
 from swarm.home import Home
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.guard import Guard
-from swarm.leases.lease import Tier
+from swarm.leases.lease import Lease, Tier
+from swarm.leases.manager import LEASE_SECONDS
 from swarm.ports import Executor, Slot
 
 SKY_LOG = "skypilot.log"  # in the session's folder: what SkyPilot says itself
 Say = Callable[[str], None]  # one line of progress for a person
+REAP_SECONDS = 10.0  # between two looks for sessions that died
+GRACE_SECONDS = 30.0  # after its last heartbeat in which a dead session may be resumed and find its trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +45,27 @@ async def opened_workplace(
 ) -> AsyncIterator[Workplace]:
     """The place that the session's settings ask for; clusters are torn down when it is closed.
 
-    What other sessions of the home left running when they died is ended first. Raises InputError, CloudError.
+    What other sessions of the home left running when they died is ended first, and what those leave that die
+    meanwhile. Sessions that are worked on share its slots. Raises InputError, CloudError.
     """
     await _end_orphans(home, desk, choice.name, say, sky)
+    reaper = asyncio.create_task(_reap(home, desk, choice.name, say), name="reaper")
+    try:
+        async with _opened(home, choice, desk, tiers, say, sky=sky) as place:
+            yield place
+    finally:
+        reaper.cancel()
+        await asyncio.wait([reaper])
+
+
+@asynccontextmanager
+async def _opened(
+    home: Home, choice: Choice, desk: LeaseDesk, tiers: Sequence[Tier], say: Say, *, sky: OpenCloud
+) -> AsyncIterator[Workplace]:
+    beside = bool(home.at_work() - {choice.name})
     if choice.settings.executor == "local":
         slots = local_slots(choice.settings.slots, choice.task)
-        await desk.call(desk.manager.register, slots, tiers)
+        await desk.call(desk.manager.register, slots, tiers, beside=beside)
         if any(slot.device is not None for slot in slots):
             desk.before_grant = Guard(desk.manager, NvmlGpus(), say, ours=own_processes).look
         folder, data = home.session(choice.name), data_folder()
@@ -77,7 +96,7 @@ async def opened_workplace(
         experiment=choice.settings.experiment,
         tell=tell,
     )
-    await desk.call(desk.manager.register, clusters.slots, tiers)
+    await desk.call(desk.manager.register, clusters.slots, tiers, beside=beside)
     try:
         await clusters.prepare(choice.task, say)
         yield Workplace(executor=clusters, slots=clusters.slots)
@@ -88,12 +107,29 @@ async def opened_workplace(
 
 async def _end_orphans(home: Home, desk: LeaseDesk, session: str, say: Say, sky: OpenCloud) -> None:
     """End what other sessions of the home left running when they died, and take their slots back."""
+    living = home.at_work() | {session}
     registry = Registry(home.clusters)
     for record in registry.all():
-        if record.session != session:
+        if record.session not in living:
             say(f"tearing down {record.cluster}, left by session {record.session}")
             await asyncio.to_thread(tear_down, sky(None), registry, record.cluster)
     for lease in await desk.call(desk.manager.live):
-        if lease.session != session:
-            await LocalExecutor(home.session(lease.session) / "trials", data_folder()).cancel(lease.request_id)
-            await desk.reclaim(lease.token)
+        if lease.session not in living:
+            await _end_trial(home, desk, lease)
+
+
+async def _reap(home: Home, desk: LeaseDesk, session: str, say: Say) -> None:
+    """Now and then take back the slots of sessions that died while this one works."""
+    while True:
+        await asyncio.sleep(REAP_SECONDS)
+        others = [lease for lease in await desk.call(desk.manager.live) if lease.session != session]
+        late = time.time() + LEASE_SECONDS - GRACE_SECONDS
+        for lease in others:
+            if lease.expires_at < late and lease.session not in home.at_work():
+                say(f"session {lease.session} died: taking {lease.slot.name} back")
+                await _end_trial(home, desk, lease)
+
+
+async def _end_trial(home: Home, desk: LeaseDesk, lease: Lease) -> None:
+    await LocalExecutor(home.session(lease.session) / "trials", data_folder()).cancel(lease.request_id)
+    await desk.reclaim(lease.token)

@@ -92,18 +92,22 @@ class Report:
 
 def play(night: Night, folder: Path) -> Report:
     """Simulate the night; what it keeps lies in ``folder``. Raises SwarmError when the start does not run."""
-    task = make_task(night, folder / "task")
-    scenario = Scenario(
-        task=task,
+    scenario = scenario_of(night, folder / "task")
+    with simulated(scenario, folder / "home") as simulation:
+        simulation.run()
+        return _report(night, simulation, lockstep(night, scenario.task))
+
+
+def scenario_of(night: Night, folder: Path) -> Scenario:
+    """The session that works through the night; its task is made in ``folder``."""
+    return Scenario(
+        task=make_task(night, folder),
         settings=Settings(limits=Limits(hours=night.hours), seed=night.seed),
         slots=night.slots,
         world=world(_objective(night), night.machines),
         team=lambda stage: RuleStaff(stage, think_seconds=night.think_seconds),
         thinkers=night.thinkers,
     )
-    with simulated(scenario, folder / "home") as simulation:
-        simulation.run()
-        return _report(night, simulation, lockstep(night, task))
 
 
 def make_task(night: Night, folder: Path) -> Task:

@@ -76,6 +76,9 @@ class RuleStaff:
     async def reflect(self, report: WaveReport) -> None:
         del report  # there is no model to think with
 
+    async def widen(self, level: int, factors: Sequence[str]) -> None:
+        del level, factors  # there is no library
+
     def hush(self) -> None:
         return
 

@@ -30,6 +30,10 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
         float | None, typer.Option("--gpu-hours", metavar="G", help="End after so many slot-hours.")
     ] = None,
     dollars: Annotated[float | None, typer.Option("--dollars", metavar="D", help="End when so much is spent.")] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option("--patience", metavar="N", help="End after so many experiments without a confirmed gain."),
+    ] = None,
     executor: Annotated[
         Literal["local", "sky"] | None,
         typer.Option("--executor", help="Where trials run: this machine, or clusters that SkyPilot starts."),
@@ -67,7 +71,13 @@ def start(  # noqa: PLR0917 - Typer makes an option of each
     from swarm.home import Home
     from trainer.contract import find_task
 
-    limits = {"hours": hours, "experiments": experiments, "gpu_hours": gpu_hours, "dollars": dollars}
+    limits = {
+        "hours": hours,
+        "experiments": experiments,
+        "gpu_hours": gpu_hours,
+        "dollars": dollars,
+        "patience": patience,
+    }
     for name, limit in limits.items():
         if limit is not None and not limit > 0:
             raise InputError(f"--{name.replace('_', '-')} is {limit:g}; give a number above 0, or leave it out")

@@ -12,7 +12,7 @@ from swarm.cli.output import print_json
 
 def doctor(
     fix: Annotated[
-        bool, typer.Option("--fix", help="First tear down the clusters that dead sessions of this home left.")
+        bool, typer.Option("--fix", help="First put in order what dead sessions of this home left, clusters included.")
     ] = False,
     as_json: AsJson = False,
     home: InHome = HOME,
@@ -21,10 +21,12 @@ def doctor(
 
     Exit 1 when a session cannot run here.
     """
-    from swarm.doctor import examine, tear_down_orphans
+    from swarm.doctor import examine
+    from swarm.home import Home
+    from swarm.mending import mend
 
-    for name in tear_down_orphans(home) if fix else ():
-        print(f"{name} is torn down", file=sys.stderr)
+    for line in mend(Home(home, create=False)) if fix else ():
+        print(line, file=sys.stderr)
     findings = examine(home)
     if as_json:
         print_json([asdict(finding) for finding in findings])

@@ -42,6 +42,8 @@ def _print_status(found: dict[str, Any], metric: str) -> None:
     if found["noise"]:
         print("noise sd     " + ", ".join(f"{plain(tier)} {sd:.4f}" for tier, sd in found["noise"].items()))
     print(f"experiments  {fates(found['counts'])}")
+    if (plateau := found["plateau"]) is not None:
+        print(f"plateau      no gain was confirmed in the last {plateau['experiments']} experiments")
     print(
         f"slots        {found['gpu_hours']:.2f} slot-hours, ${found['dollars']:.2f}, busy {share(found['occupancy'])}"
     )

@@ -128,6 +128,16 @@ class LocalExecutor:
             await _end(pid)
         await self.result(trial_id)
 
+    async def drop_checkpoint(self, trial_id: str) -> None:
+        """Delete the weights that the harness left in the trial's folder."""
+        checkpoint = trial_folder(self._root, trial_id) / contract.WEIGHTS
+        await asyncio.to_thread(checkpoint.unlink, missing_ok=True)
+
+    async def forget(self, trial_id: str) -> None:
+        """Delete the trial's folder."""
+        self._own.pop(trial_id, None)
+        await asyncio.to_thread(shutil.rmtree, trial_folder(self._root, trial_id), ignore_errors=True)
+
     def close(self) -> None:
         """Let the warm worker go; trials that run go on."""
         if self._worker is not None:
@@ -154,6 +164,7 @@ class LocalExecutor:
             quick=order.quick,
             turn=str(self._turn_of(order.slot)) if order.slot.lead_seconds else None,
             compiled=str(self._root.with_name("compiled")),
+            keep=order.keep,
         )
         try:
             with self._creating:

@@ -33,7 +33,7 @@ class SimulatedExecutor:
         self._world = world
         self._trials: dict[str, asyncio.Task[TrialResult]] = {}
         self._prepared: set[str] = set()  # names of tasks
-        self.orders: dict[str, TrialOrder] = {}  # every trial ever started, in order
+        self.orders: dict[str, TrialOrder] = {}  # every trial started and not forgotten, in order
 
     async def prepare(self, task: Task, progress: Callable[[str], None]) -> None:
         if task.name not in self._prepared:
@@ -59,6 +59,13 @@ class SimulatedExecutor:
         if trial:
             trial.cancel()
             await asyncio.wait([trial])
+
+    async def drop_checkpoint(self, trial_id: str) -> None:
+        """Nothing to do: nothing was trained."""
+
+    async def forget(self, trial_id: str) -> None:
+        self._trials.pop(trial_id, None)
+        self.orders.pop(trial_id, None)
 
     async def _run(self, order: TrialOrder) -> TrialResult:
         course = self._world(order)

@@ -55,16 +55,18 @@ class LeaseManager:
 
     # ── the table of slots ──────────────────────────────────────────────────────────────────────────────
 
-    def register(self, slots: Iterable[Slot], tiers: Iterable[Tier]) -> None:
+    def register(self, slots: Iterable[Slot], tiers: Iterable[Tier], *, beside: bool = False) -> None:
         """Make these the slots and tiers of the home; may be called again at any time.
 
         A slot left out gets no new lease; one it has runs on. A tier that names no accelerator gets those that
-        ``picking`` chooses. Raises InputError when two slots share a name or a tier names an accelerator that no slot
-        has.
+        ``picking`` chooses. ``beside`` others who work: theirs stay, and must be the same. Raises InputError when
+        they are not, when two slots share a name or a tier names an accelerator that no slot has.
         """
         slots, tiers = tuple(slots), tuple(tiers)
         picking.check(slots, tiers)
         with self._transaction() as db:
+            if beside and picking.settled(db, slots, tiers):
+                return
             db.execute("UPDATE slots SET offered = 0, unavailable = NULL")
             db.executemany(
                 "INSERT INTO slots (name, accelerator, device, memory_mb, price_per_hour, lead_seconds, offered)"

@@ -81,3 +81,26 @@ def check(slots: Sequence[Slot], tiers: Sequence[Tier]) -> None:
                 raise InputError(
                     f"tier '{tier.name}' names accelerator {accelerator}, but no slot has one; see `swarm leases`"
                 )
+
+
+def settled(db: sqlite3.Connection, slots: Sequence[Slot], tiers: Sequence[Tier]) -> bool:
+    """Whether these are registered already; False where none are. Raises InputError where others are."""
+    rows = db.execute("SELECT name, accelerator, device FROM slots WHERE offered = 1 OR unavailable IS NOT NULL")
+    there = {tuple(row) for row in rows}
+    if not there:
+        return False
+    known = {
+        row["name"]: (row["priority"], json.loads(row["accelerators"])) for row in db.execute("SELECT * FROM tiers")
+    }
+    alike = all(
+        tier.name in known
+        and known[tier.name][0] == tier.priority
+        and (not tier.accelerators or known[tier.name][1] == list(tier.accelerators))
+        for tier in tiers
+    )
+    if there != {(slot.name, slot.accelerator, slot.device) for slot in slots} or not alike:
+        names = ", ".join(sorted(name for name, _, _ in there))
+        raise InputError(
+            f"another session of this home works on {names}; give this one the same slots and tiers, or another --home"
+        )
+    return True

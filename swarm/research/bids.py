@@ -20,6 +20,10 @@ class TrackRecord:
         self._known[experiment] = (stated or 0.0, shown)
         self._count(experiment, 1.0)
 
+    def settle(self, experiment: str) -> None:
+        """Expect no later look at an experiment: what it showed stays."""
+        self._known.pop(experiment, None)
+
     def supported(self, stated: float | None) -> float:
         """The gain to expect of a new proposal that promises ``stated``; nought where it promises nothing.
 

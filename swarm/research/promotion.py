@@ -80,6 +80,10 @@ class NoiseFloor:
             self._squares += (value - mean) ** 2 * runs / (runs + 1)
         self._groups[candidate] = (runs + 1, mean + (value - mean) / (runs + 1))
 
+    def settle(self, candidate: str) -> None:
+        """Expect no more scores of ``candidate``: what it added stays."""
+        self._groups.pop(candidate, None)
+
     @property
     def noise(self) -> Noise | None:
         """None before any candidate was run twice."""

@@ -109,12 +109,14 @@ class Space:
         return Feasibility(self.cube.features(rows), ran, self.cube.groups, kept=_FEASIBLE)
 
 
-def screening(space: Space, factors: Sequence[str], size: int, seed: int, directions: Mapping[str, int]) -> list[Idea]:
-    """A two-level design around the incumbent: each run moves about half of the factors one step.
+def screening(
+    space: Space, factors: Sequence[str], size: int, seed: int, directions: Mapping[str, int], *, rungs: int = 1
+) -> list[Idea]:
+    """A two-level design around the incumbent: each run moves about half of the factors ``rungs`` steps.
 
     The run that moves none is left out: it is the incumbent, whose score is known from the replicates.
     """
-    contrasts = levels(space.incumbent, space.ranges, factors, seed=seed, directions=directions)
+    contrasts = levels(space.incumbent, space.ranges, factors, seed=seed, directions=directions, rungs=rungs)
     if not contrasts:
         return []
     names = list(contrasts)[: max(size - 1, 1)]

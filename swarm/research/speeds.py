@@ -18,25 +18,32 @@ _RECENT = 15  # trials of a slot that make its norm
 _ENOUGH = 5  # of them before a norm says anything
 
 
+_Shown = defaultdict[tuple[str, str], list[float]]  # (tier, accelerator) -> steps per second of its trials
+
+
 class Speeds:
     """Steps per second of all trials of a session, taken in one at a time."""
 
     def __init__(self) -> None:
         self._usual: dict[tuple[str, str], deque[float]] = defaultdict(lambda: deque(maxlen=_RECENT))  # (tier, slot)
-        self._own: dict[tuple[str, str, str], list[float]] = defaultdict(list)  # (candidate, tier, accelerator)
-        self._doubted: dict[tuple[str, str, str], list[float]] = defaultdict(list)  # the same, of contended trials
+        self._own: dict[str, _Shown] = {}  # candidate -> what it has shown
+        self._doubted: dict[str, _Shown] = {}  # the same, of contended trials
 
     def add(self, trial: Trial) -> None:
         """Take in a trial that has ended."""
         speed = speed_of(trial)
         if speed is None:
             return
-        key = (trial.candidate, trial.tier, trial.accelerator)
         if trial.outcome == Outcome.CONTENDED:
-            self._doubted[key].append(speed)
+            self._doubted.setdefault(trial.candidate, _Shown(list))[trial.tier, trial.accelerator].append(speed)
         elif trial.completed:
             self._usual[trial.tier, trial.slot].append(speed)
-            self._own[key].append(speed)
+            self._own.setdefault(trial.candidate, _Shown(list))[trial.tier, trial.accelerator].append(speed)
+
+    def forget(self, candidate: str) -> None:
+        """Expect no more trials of ``candidate``."""
+        self._own.pop(candidate, None)
+        self._doubted.pop(candidate, None)
 
     def norm(self, tier: str, slot: str) -> float | None:
         """Steps per second that are usual on a slot; None before five trials have ended there."""
@@ -45,16 +52,18 @@ class Speeds:
 
     def contention(self, trial: Trial) -> str | None:
         """Why a completed trial's slot must have been shared, in one line; None where nothing speaks for it."""
-        speed, key = speed_of(trial), (trial.candidate, trial.tier, trial.accelerator)
+        speed, where = speed_of(trial), (trial.tier, trial.accelerator)
         if speed is None:
             return None
-        if own := self._own.get(key):
+        if own := self._own.get(trial.candidate, _Shown()).get(where):
             usual = statistics.median(own)
             return None if speed >= DISTURBED * usual else _told(speed, usual, "this candidate's own")
         norm = self.norm(trial.tier, trial.slot)
         if norm is None or speed >= SLOW * norm:
             return None
-        if any(abs(speed - other) <= ALIKE * other for other in self._doubted.get(key, ())):
+        if any(
+            abs(speed - other) <= ALIKE * other for other in self._doubted.get(trial.candidate, _Shown()).get(where, ())
+        ):
             return None  # as slow as before: the candidate is heavy
         return _told(speed, norm, f"the norm of {trial.slot}")
 

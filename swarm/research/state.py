@@ -9,8 +9,10 @@ from swarm.research.bids import TrackRecord
 from swarm.research.experiment import Experiment, Move, Status, Trial, changed
 from swarm.research.ledger import Event, Kind
 from swarm.research.promotion import Noise, NoiseFloor
+from swarm.research.shelf import Shelf
 from swarm.research.speeds import Speeds
 
+_DECIDED = (Move.PRUNE, Move.REFUTE, Move.CRASH)  # moves that end an experiment without a gain
 CURVES = 200  # recent loss curves that tell whether a trial is hopeless
 
 
@@ -34,6 +36,15 @@ class Wave:
     parent: str  # commit all its edits were made on
     entry: str | None = None  # notebook id of the analyst's finding; None until analysed
     reflected: bool = False  # whether those who think have looked at it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plateau:
+    """An announcement that no gain was confirmed for long."""
+
+    level: int  # 1, 2, ... since the last confirmed gain
+    experiments: int  # decided since then
+    waves: int  # that there were: the next one is the first of the plateau
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +76,14 @@ class Reviewed:
 class SessionState:
     """The state of one session, by replay. Reading is free; only ``apply`` changes it."""
 
-    def __init__(self, session: str) -> None:
+    def __init__(self, session: str, *, remembered: int | None = None) -> None:
+        """``remembered``: how many experiments that are over are kept ready; older ones are packed. None: all."""
         self.session = session
         self.opened: Mapping[str, Any] = {}  # task, task_folder, seed, ... as SESSION_OPENED told
         self.opened_at = 0.0  # unix seconds
-        self.experiments: dict[str, Experiment] = {}  # in order of their proposal
+        self.experiments = Shelf()  # in order of their proposal
+        self._remembered = remembered
+        self._over: deque[str] = deque()  # experiments that are over and not packed, oldest first
         self.runs: dict[int, Run] = {}
         self.waves: dict[str, Wave] = {}
         self.incumbents: list[str] = []  # experiments whose candidate became the best; the baseline first
@@ -80,10 +94,13 @@ class SessionState:
         self.reviews: dict[str, Reviewed] = {}  # experiment -> what the reviewer's model said of it
         self.ablations: dict[str, Mapping[str, Any]] = {}  # incumbent -> its changes' worth, as ABLATED told
         self.told: dict[str, str] = {}  # author -> what a person was told of it since it last answered
+        self.barren = 0  # experiments decided since the last confirmed gain, or the start
+        self.plateau: Plateau | None = None  # the last one announced, until a gain is confirmed
+        self.plateaus = 0  # announced so far
         self.ended: str | None = None  # why the session is over
         self.seq = 0  # of the last event applied
         self.live_trials: dict[str, Trial] = {}  # started and not ended, by id
-        self.touched: list[str] = []  # experiments in the order they changed, each as often as it did
+        self.touched: dict[str, None] = {}  # experiments that changed, for one reader that takes them out
         self.speeds = Speeds()
         self.curves: dict[str, deque[Sequence[float]]] = {}  # accelerator -> loss curves of recent screening trials
         self.records: dict[str, TrackRecord] = defaultdict(TrackRecord)  # author -> what it promised and what came
@@ -94,8 +111,8 @@ class SessionState:
         self._floors: dict[tuple[str, str], NoiseFloor] = {}  # (tier, accelerator) -> floor
 
     @classmethod
-    def replay(cls, session: str, events: Iterable[Event]) -> "SessionState":
-        state = cls(session)
+    def replay(cls, session: str, events: Iterable[Event], *, remembered: int | None = None) -> "SessionState":
+        state = cls(session, remembered=remembered)
         for event in events:
             state.apply(event)
         return state
@@ -109,10 +126,27 @@ class SessionState:
         known = self.experiments.get(experiment.id)
         if known is not None and known.status is not experiment.status:
             del self._by_status[known.status][experiment.id]
-        self.experiments[experiment.id] = experiment
+        self.experiments.put(experiment)
         self._by_candidate[experiment.candidate] = experiment.id
-        self.touched.append(experiment.id)
+        self.touched[experiment.id] = None
         self._by_status[experiment.status].setdefault(experiment.id)
+        if experiment.is_final and not (known is not None and known.is_final):
+            self._over.append(experiment.id)
+            while self._remembered is not None and len(self._over) > self._remembered:
+                self._retire(self._over.popleft())
+
+    def _retire(self, name: str) -> None:
+        """Pack an experiment that is long over, and keep no more of its candidates than the sums they went into."""
+        if name in self.incumbents:
+            return
+        experiment = self.experiments[name]
+        self.experiments.shelve(name)
+        self.records[experiment.author].settle(name)
+        for candidate in {experiment.candidate, *(trial.candidate for trial in experiment.trials)}:
+            self._by_candidate.pop(candidate, None)
+            self.speeds.forget(candidate)
+            for floor in self._floors.values():
+                floor.settle(candidate)
 
     # ---- what follows from it -------------------------------------------------------------------------
 
@@ -124,6 +158,10 @@ class SessionState:
     def incumbent(self) -> Experiment:
         """The best candidate whose gain is confirmed; the baseline before any is."""
         return self.experiments[self.incumbents[-1]]
+
+    def name_of(self, number: int) -> str:
+        """The id of the experiment that was proposed as the so-manieth, from 0."""
+        return f"{self.session}-e{number:03d}"
 
     def of_candidate(self, commit: str) -> Experiment | None:
         """The experiment whose candidate is, or was, this commit."""
@@ -220,11 +258,14 @@ def _moved(state: SessionState, event: Event) -> None:
     shown = (data["verdict"] or {}).get("gain")
     if shown is not None:
         state.records[experiment.author].add(experiment.id, experiment.expected_gain, shown)
+    if move in _DECIDED:
+        state.barren += 1
     if move in (Move.CONFIRM, Move.REFUTE):
         state.validations += 1
     if move is Move.CONFIRM:
         state.incumbents.append(experiment.id)
         state.confirmed_tests.append(state.validations)
+        state.barren, state.plateau = 0, None
 
 
 def _trial_started(state: SessionState, event: Event) -> None:
@@ -261,6 +302,11 @@ def _wave_analysed(state: SessionState, event: Event) -> None:
 def _wave_reflected(state: SessionState, event: Event) -> None:
     state.waves[event.key] = replace(state.waves[event.key], reflected=True)
     state.unreflected_waves.pop(event.key, None)
+
+
+def _plateau(state: SessionState, event: Event) -> None:
+    state.plateaus += 1
+    state.plateau = Plateau(**_data(event))
 
 
 def _told(state: SessionState, event: Event) -> None:
@@ -309,6 +355,7 @@ _APPLY: Mapping[Kind, Callable[[SessionState, Event], None]] = {
     Kind.MODEL_ASKED: _model_asked,
     Kind.REVIEWED: _reviewed,
     Kind.WAVE_REFLECTED: _wave_reflected,
+    Kind.PLATEAU: _plateau,
     Kind.TOLD: _told,
     Kind.ABLATED: _ablated,
     Kind.SESSION_ENDED: _session_ended,

@@ -108,8 +108,9 @@ def levels(
     *,
     seed: int,
     directions: Mapping[str, int] | None = None,
+    rungs: int = 1,
 ) -> dict[str, Contrast]:
-    """For each factor the level to contrast with the incumbent's: one moderate step, inside the range.
+    """For each factor the level to contrast with the incumbent's: one moderate step, or ``rungs``, inside the range.
 
     ``directions`` (+1 or -1, from earlier findings) come first; the others alternate from a seeded start, so that
     a wave does not push every factor the same way. A factor that has no other level is left out.
@@ -122,10 +123,10 @@ def levels(
         if is_ordered(within):
             wish = (directions or {}).get(factor, turn)
             turn = -turn
-            others = ladder(value, within, wish, 2) or ladder(value, within, -wish, 2)
+            others = ladder(value, within, wish, max(2, rungs)) or ladder(value, within, -wish, max(2, rungs))
         else:
             others = [choice for choice in within.choices if choice != value]
             chance.shuffle(others)
         if others:
-            found[factor] = Contrast(factor=factor, low=value, high=others[0])
+            found[factor] = Contrast(factor=factor, low=value, high=others[min(rungs, len(others)) - 1])
     return found

@@ -232,3 +232,35 @@ async def test_nine_of_ten_surfaces_are_climbed(notebook: Notebook) -> None:
     shares = [await Lab(notebook, seed).run(60) for seed in range(10)]
     assert sum(share >= 0.8 for share in shares) >= 9, shares
     assert sum(Lab(notebook, seed).random(60) >= 0.8 for seed in range(10)) <= 2
+
+
+async def test_on_a_plateau_every_other_proposal_comes_from_elsewhere(tmp_path: Path) -> None:
+    with Notebook.open(tmp_path / "notebook", embedder=WordEmbedder()) as notebook:
+        draw = Random(5)
+        seen = [
+            Observation(
+                experiment=f"e{number}",
+                wave=None,
+                knobs={**START, "RATE_0": from_unit(0.5 + 0.05 * draw.random(), RANGES["RATE_0"], START["RATE_0"])},
+                gain=draw.random(),
+                outcome="COMPLETED",
+            )
+            for number in range(30)
+        ]
+        usual = await OptimizerProposer(notebook).propose(replace(brief(seen), wave=None))
+        stuck = await OptimizerProposer(notebook).propose(replace(brief(seen), wave=None, barren=60))
+        bold = await OptimizerProposer(notebook).propose(replace(brief(seen), barren=60, bold=True))
+
+    def from_elsewhere(proposals: list[Proposal]) -> int:
+        words = ("nothing near it was ever tried", "thrown anew", "as two others differ")
+        return sum(any(word in proposal.hypothesis for word in words) for proposal in proposals)
+
+    assert from_elsewhere(usual) == 0
+    assert from_elsewhere(stuck) == len(stuck) // 2
+    assert {proposal.design for proposal in bold} == {"plackett-burman"}
+    levels = {
+        abs(to_unit(p.changes["RATE_1"], RANGES["RATE_1"]) - to_unit(START["RATE_1"], RANGES["RATE_1"]))
+        for p in bold
+        if "RATE_1" in p.changes
+    }
+    assert min(levels) > 0.25, "steps are double"

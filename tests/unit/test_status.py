@@ -11,7 +11,7 @@ from swarm.status import Vitals, measured_spans, status_of
 
 FIELDS = {
     "session", "state", "reason", "task", "elapsed_seconds", "counts", "baseline", "incumbent", "noise", "gpu_hours",
-    "dollars", "tokens", "occupancy",
+    "dollars", "tokens", "occupancy", "plateau",
 }  # fmt: skip
 COUNTS = {"proposed", "held", "rejected", "running", "pruned", "promoted", "confirmed", "refuted", "crashed"}
 INCUMBENT = {"experiment", "tier", "value", "baseline_value", "improvement_percent", "ci95"}

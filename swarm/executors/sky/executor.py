@@ -5,6 +5,7 @@ gone while the slot still works on the trial before.
 """
 
 import asyncio
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -81,6 +82,14 @@ class SkyExecutor:
         """End the trial's job; when that cannot be done, its cluster."""
         if job := self._known(trial_id):
             await job.cancel()
+
+    async def drop_checkpoint(self, trial_id: str) -> None:
+        """Nothing to do: what a trial saves on a cluster ends with it."""
+
+    async def forget(self, trial_id: str) -> None:
+        """Delete what came back of the trial; its cluster's own folder goes with the cluster."""
+        self._jobs.pop(trial_id, None)
+        await asyncio.to_thread(shutil.rmtree, self._trial_folder(trial_id), ignore_errors=True)
 
     def _known(self, trial_id: str) -> TrialJob | None:
         """A trial that was submitted, by this run or an earlier one; seen through from now on."""

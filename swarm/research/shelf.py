@@ -1,0 +1,41 @@
+"""Experiments by id, those that are over kept packed: a session of weeks has tens of thousands. Pure."""
+
+import pickle
+import zlib
+from collections.abc import Iterator, Mapping
+
+from swarm.research.experiment import Experiment
+
+
+class Shelf(Mapping[str, Experiment]):
+    """Experiments in the order of their proposal. What was shelved takes a tenth of the memory and a moment to read."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Experiment | bytes] = {}
+
+    def put(self, experiment: Experiment) -> None:
+        """Add an experiment, or replace the one of its id."""
+        self._all[experiment.id] = experiment
+
+    def shelve(self, name: str) -> None:
+        """Pack an experiment that will hardly change any more."""
+        self._all[name] = zlib.compress(pickle.dumps(self[name], protocol=pickle.HIGHEST_PROTOCOL))
+
+    def __getitem__(self, name: str) -> Experiment:
+        kept = self._all[name]
+        if isinstance(kept, Experiment):
+            return kept
+        found: Experiment = pickle.loads(zlib.decompress(kept))  # noqa: S301 - packed above, never leaves the process
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
