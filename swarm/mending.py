@@ -11,7 +11,9 @@ from notebook_store.notebook import Notebook
 from notebook_store.server import ADDRESS_FILE
 from notebook_store.setup import kept_setup
 from swarm.executors.local import LocalExecutor
+from swarm.executors.sky.cloud import OpenCloud
 from swarm.executors.sky.registry import Registry, tear_down
+from swarm.executors.sky.sdk import SkySdk
 from swarm.home import Home
 from swarm.leases.lease import Lease
 from swarm.leases.manager import LeaseManager
@@ -46,7 +48,7 @@ def held_by_the_dead(home: Home, manager: LeaseManager) -> list[Lease]:
     return [lease for lease in manager.live() if lease.session not in live]
 
 
-def mend(home: Home) -> Iterator[str]:
+def mend(home: Home, sky: OpenCloud = SkySdk) -> Iterator[str]:
     """Put in order what needs no decision; one line for each thing done. Raises HomeBusy, CloudError, NotebookError."""
     for path in stale_notes(home):
         path.unlink(missing_ok=True)
@@ -60,20 +62,17 @@ def mend(home: Home) -> Iterator[str]:
                 asyncio.run(LocalExecutor(home.session(lease.session) / "trials", home.root).cancel(lease.request_id))
                 manager.reclaim(lease.token)
                 yield f"ended trial {lease.request_id} of session {lease.session}: it runs again when that is resumed"
-    yield from _clusters(home)
+    yield from _clusters(home, sky)
     if not home.is_owned():
         with home.owned():
             yield from _indexes(home)
 
 
-def _clusters(home: Home) -> Iterator[str]:
+def _clusters(home: Home, sky: OpenCloud) -> Iterator[str]:
     registry = Registry(home.clusters)
-    orphans = [record for record in registry.all() if record.session not in home.at_work()]
-    if orphans:
-        from swarm.executors.sky.sdk import SkySdk
-
-        for record in orphans:
-            tear_down(SkySdk(), registry, record.cluster)
+    for record in registry.all():
+        if record.session not in home.at_work():
+            tear_down(sky(None), registry, record.cluster)
             yield f"{record.cluster} is torn down"
 
 

@@ -10,8 +10,9 @@ import pytest
 from swarm.assemble.choice import StartRequest
 from swarm.assemble.session import opened_session
 from swarm.config import PoolSettings
-from swarm.doctor import State, examine, tear_down_orphans
+from swarm.doctor import State, examine
 from swarm.home import Home
+from swarm.mending import mend
 from swarm.session import Session
 from tests.executor_lab import sky_executor
 from tests.fake_cloud import FakeCloud
@@ -100,6 +101,6 @@ async def test_what_a_dead_session_left_is_listed_and_torn_down(tmp_path: Path) 
     (name,) = yard.cloud.known()
     (found,) = [finding for finding in examine(yard.home.root) if finding.what == "clusters"]
     assert (found.state, found.found) == (State.LACK, f"orphaned: {name} of session s")
-    assert tear_down_orphans(yard.home.root, lambda log: yard.cloud) == [name]
+    assert list(mend(yard.home, lambda log: yard.cloud)) == [f"{name} is torn down"]
     assert yard.cloud.known() == []
     assert not any(finding.what == "clusters" for finding in examine(yard.home.root))
