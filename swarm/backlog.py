@@ -50,6 +50,7 @@ class Backlog:
         self._thinkers = thinkers
         self._say = say
         self._asked_at = -1  # state.seq when a proposer had nothing to say
+        self._bold = 0  # plateaus to which a wave has answered
         self._asked: dict[int, Ask] = {}  # by thinker: what is being thought of
 
     @property
@@ -104,6 +105,13 @@ class Backlog:
             if experiment.status is Status.REJECTED:
                 self._say(f"{experiment.id} rejected: {experiment.reasons[0]}")
 
+    def _is_bold(self, ask: Ask) -> bool:
+        """Whether this is the first wave since a plateau was announced."""
+        if ask.wave is None or self._state.plateau is None or self._bold >= self._state.plateaus:
+            return False
+        self._bold = self._state.plateaus
+        return True
+
     async def _brief(self, ask: Ask) -> Brief:
         incumbent = self._state.incumbent
         source = await asyncio.to_thread(self._lab.lineage.source, incumbent.candidate)
@@ -123,6 +131,6 @@ class Backlog:
             wanted=ask.wanted,
             wave=ask.wave,
             barren=self._state.barren if self._state.plateau else 0,
-            bold=self._state.plateau is not None and len(self._state.waves) == self._state.plateau.waves,
+            bold=self._is_bold(ask),
             seed=self._lab.settings.seed * 1_000_000 + len(self._state.experiments) * self._thinkers + ask.thinker,
         )

@@ -261,7 +261,7 @@ class Session:
 
     async def _widen(self, level: int) -> None:
         """Say that there is a plateau, and look for new directions; proposers see it in their next brief."""
-        data = {"level": level, "experiments": self._state.barren, "waves": len(self._state.waves)}
+        data = {"level": level, "experiments": self._state.barren}
         await self._lab.scribe.plateau(self._state.plateaus + 1, self._state.incumbent, self._state.barren)
         await self._journal.record(Kind.PLATEAU, str(self._state.plateaus + 1), data)
         knobs = await self._lab.observer.knobs(self._state.incumbent.candidate)

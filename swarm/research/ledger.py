@@ -49,7 +49,7 @@ class Kind(StrEnum):
     MODEL_ASKED = "model-asked"  # an answer was paid for; data: author, model, tokens, dollars
     REVIEWED = "reviewed"  # a reviewer that thinks has judged; key: the experiment
     WAVE_REFLECTED = "wave-reflected"  # those who think have looked at an analysed wave
-    PLATEAU = "plateau"  # no gain was confirmed for long; key: counts them; data: experiments, waves
+    PLATEAU = "plateau"  # no gain was confirmed for long; key: counts them; data: level, experiments
     TOLD = "told"  # what a person should know of a specialist; data: author, line
     ABLATED = "ablated"  # what each kept change of an incumbent is worth; key: the incumbent
     SESSION_ENDED = "session-ended"

@@ -44,7 +44,6 @@ class Plateau:
 
     level: int  # 1, 2, ... since the last confirmed gain
     experiments: int  # decided since then
-    waves: int  # that there were: the next one is the first of the plateau
 
 
 @dataclass(frozen=True, kw_only=True)
