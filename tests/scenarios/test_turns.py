@@ -72,11 +72,14 @@ def processes(folder: Path) -> list[psutil.Process]:
     return [harness, *harness.children(recursive=True)]
 
 
-async def in_line(folder: Path, than: int) -> None:
-    """Wait until a trial has as many processes as one whose candidate runs."""
+async def in_line(folder: Path) -> int:
+    """Wait until a trial waits for its turn; how many processes it has."""
     async with asyncio.timeout(60):
-        while not (folder / "harness.pid").exists() or len(processes(folder)) < than:
+        while not (folder / "harness.pid").exists() or not any(
+            file.path.endswith(".turn") for file in processes(folder)[0].open_files()
+        ):
             await asyncio.sleep(0.02)
+    return len(processes(folder))
 
 
 async def begun(folder: Path) -> int:
@@ -97,7 +100,7 @@ async def test_the_next_trial_is_ready_and_starts_when_the_one_before_has_ended(
     asked = asyncio.get_running_loop().time()
     started = edited(task, before_ready="    import time; print(time.time())\n")
     await executor.submit(order(task, "second", started))
-    await in_line(second, running)
+    assert await in_line(second) == running  # all that it will need are there
     assert (second / "log.txt").read_text() == ""
     (first / "work" / "train" / "go").touch()
     results = [await executor.result(name) for name in ("first", "second")]
@@ -114,10 +117,10 @@ async def test_a_trial_in_line_can_be_cancelled_and_outlives_the_one_before(
     await executor.prepare(task, lambda _: None)
     trials = tmp_path / "trials"
     await executor.submit(order(task, "first", edited(task, after_ready=UNTIL_TOLD)))
-    running = await begun(trials / "first")
+    await begun(trials / "first")
     for name in ("cancelled", "next"):
         await executor.submit(order(task, name, task.editable_path.read_text()))
-        await in_line(trials / name, running)
+        await in_line(trials / name)
         if name == "cancelled":
             await executor.cancel(name)
     cancelled = await executor.result("cancelled")
