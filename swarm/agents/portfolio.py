@@ -55,8 +55,8 @@ class Portfolio:
         tell: Callable[[str, str], Awaitable[None]],
     ) -> None:
         """``rule`` proposes at once and fills what the thinkers leave open. Where it is not to share the slots, the
-        thinkers are waited for, and it stands in only while none of them can think. ``tell(author, line)`` says what a
-        person should know.
+        thinkers are waited for, and it stands in only where nothing came of any of them. ``tell(author, line)`` says
+        what a person should know.
         """
         self._rule = rule
         self._shares_slots = shares_slots
@@ -74,14 +74,14 @@ class Portfolio:
         for name, seat in self._seats.items():
             if self._idle(seat) and (wanted := share.get(name, 0)):
                 seat.thought = asyncio.create_task(seat.thinker.propose(replace(brief, wanted=wanted)), name=name)
-        if not self._shares_slots:
-            await self._first_thought()
+        await self._collect_all()
+        while not self._shares_slots and await self._another_thought():
+            await self._collect_all()
         found: list[Proposal] = []
         for seat in self._seats.values():
-            await self._collect(seat)
             room = brief.wanted - len(found)
             found, seat.ready = found + seat.ready[:room], seat.ready[room:]
-        if len(found) < brief.wanted and self._rule_is_needed():
+        if len(found) < brief.wanted and (self._shares_slots or not found):
             found = await self._rule.propose(replace(brief, wanted=brief.wanted - len(found))) + found
         return found
 
@@ -91,10 +91,6 @@ class Portfolio:
         for thought in thoughts:
             thought.cancel()
         await asyncio.gather(*thoughts, return_exceptions=True)
-
-    def _rule_is_needed(self) -> bool:
-        able = any(not seat.gone and self._clock.now() >= seat.rests_until for seat in self._seats.values())
-        return self._shares_slots or not able
 
     def _shares(self, brief: Brief) -> dict[str, int]:
         arms = [name for name, seat in self._seats.items() if not seat.gone]
@@ -107,11 +103,17 @@ class Portfolio:
         busy = seat.gone or seat.thought is not None or seat.open
         return not busy and self._clock.now() >= seat.rests_until
 
-    async def _first_thought(self) -> None:
-        """Wait until some thought is ready; not where something is ready, or nobody thinks."""
+    async def _another_thought(self) -> bool:
+        """Wait until another thought is done; False where something is ready, or nobody thinks."""
         thoughts = [seat.thought for seat in self._seats.values() if seat.thought is not None]
-        if thoughts and not any(seat.ready for seat in self._seats.values()):
-            await asyncio.wait(thoughts, return_when=asyncio.FIRST_COMPLETED)
+        if not thoughts or any(seat.ready for seat in self._seats.values()):
+            return False
+        await asyncio.wait(thoughts, return_when=asyncio.FIRST_COMPLETED)
+        return True
+
+    async def _collect_all(self) -> None:
+        for seat in self._seats.values():
+            await self._collect(seat)
 
     async def _collect(self, seat: _Seat) -> None:
         """Take up a thought that is ready, or what kept it from being one."""

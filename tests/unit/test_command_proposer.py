@@ -1,8 +1,10 @@
 """Any coding agent as a proposer: what it is told, what it may touch, and what becomes of what it leaves."""
 
+import hashlib
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +114,13 @@ def test_what_is_private_is_not_shown_and_the_network_only_where_it_is_allowed(t
 async def test_what_cannot_be_tried_is_told(lab: Lab, tmp_path: Path, program: str, fault: str) -> None:
     with pytest.raises(SwarmError, match=fault):
         await proposer(lab, tmp_path, program).propose(lab.brief())
+
+
+async def test_what_was_tried_is_no_proposal(lab: Lab, tmp_path: Path) -> None:
+    tried = TRAIN.replace("RATE = 0.1", "RATE = 0.2")
+    brief = replace(lab.brief(), files={hashlib.sha256(tried.encode()).hexdigest(): "s-e003"})
+    with pytest.raises(SwarmError, match="left the same file as s-e003"):
+        await proposer(lab, tmp_path, f"open('train.py', 'w').write({tried!r})").propose(brief)
 
 
 async def test_it_has_its_time_and_no_more(lab: Lab, tmp_path: Path) -> None:

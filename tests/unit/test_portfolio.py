@@ -145,6 +145,24 @@ async def test_an_endpoint_that_is_down_is_left_alone_for_a_while(brief: Brief, 
     assert (slow.asked, told[1]) == (2, "proposer-llm rests for 120 s: nobody there")
 
 
+async def test_while_one_rests_the_other_is_waited_for(brief: Brief, told: list[str]) -> None:
+    async def tell(author: str, line: str) -> None:
+        told.append(f"{author} {line}")
+
+    useless, slow = Slow(SwarmError("refused twice")), Slow([proposal("proposer-coder", 1)])
+    useless.go.set()
+    slow.name = "proposer-coder"
+    both = Portfolio(Rule(), [useless, slow], shares_slots=False, clock=FakeClock(), tell=tell)
+    asked = asyncio.create_task(both.propose(brief))
+    while not told:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not asked.done()
+    slow.go.set()
+    assert [one.author for one in await asked] == ["proposer-coder"]
+    assert slow.asked == useless.asked == 1
+
+
 async def test_what_can_never_work_is_told_once(brief: Brief, told: list[str]) -> None:
     slow = Slow(ModelMisused("bad key"))
     slow.go.set()
