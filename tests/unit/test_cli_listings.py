@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from swarm.cli import app
-from tests.small_home import SESSION, finished_home
+from swarm.leases.lease import Tier
+from swarm.leases.manager import LeaseManager
+from swarm.ports import Slot, SystemClock
+from tests.small_home import SESSION, bare_home, finished_home
 
 TRIAL = {"id", "tier", "slot", "accelerator", "seed", "outcome", "value"}
 
@@ -121,6 +125,22 @@ def test_leases_shows_slots_and_queue() -> None:
     assert all(slot["trial"] is None for slot in found["slots"])
     assert found["queue"] == []
     assert "nobody waits" in swarm("leases")
+
+
+def test_leases_shows_how_fast_slots_are_and_why_one_is_not_used(tmp_path: Path) -> None:
+    home = bare_home(tmp_path / "home")
+    with closing(LeaseManager(home / "leases.db", SystemClock())) as manager:
+        slots = [Slot(name=f"h100-{n}", accelerator="H100", device=n, price_per_hour=2.5) for n in range(2)]
+        manager.register(slots, [Tier(name="screen")])
+        manager.note_speed("h100-0", 3.525)
+        manager.set_unavailable("h100-1", "GPU 1 is used by process 4711")
+    done = CliRunner().invoke(app, ["--home", str(home), "leases", "--json"])
+    first, second = json.loads(done.stdout)["slots"]
+    assert (first["steps_per_second"], first["price_per_hour"], first["unavailable"]) == (3.525, 2.5, None)
+    assert (second["steps_per_second"], second["unavailable"]) == (None, "GPU 1 is used by process 4711")
+    shown = CliRunner().invoke(app, ["--home", str(home), "leases"]).stdout
+    assert "3.52" in shown
+    assert "4711" in shown
 
 
 def test_the_notebook_is_listed_searched_and_shown() -> None:
