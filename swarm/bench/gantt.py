@@ -43,7 +43,7 @@ def draw(report: Report, path: Path) -> None:
                 )
         axis.set_yticks(range(len(slots)), slots, fontsize=6)
         axis.set_title(_title(policy), fontsize=9, loc="left")
-        axis.legend(loc="upper right", fontsize=7)
+        axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize=7, frameon=False)
     axes[-1].set_xlabel("hours")
     figure.tight_layout()
     try:
