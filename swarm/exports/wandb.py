@@ -71,7 +71,7 @@ class WandbSink:
                 ),
             )
         except wandb.errors.UsageError as error:
-            raise InputError(f"W&B takes nothing: {error}; `wandb login`, or set WANDB_MODE=offline") from error
+            raise InputError(f"W&B takes nothing: {str(error).rstrip('.')}; or set WANDB_MODE=offline") from error
 
     def _note(self, name: str) -> None:
         with self._sent.open("a", encoding="utf-8") as file:
