@@ -46,6 +46,10 @@ bench-nulls: setup ## sixty comments as changes of tinytext, for real: none may 
 bench-cut: setup ## what cutting hopeless screening trials early spares, and whom it hits
 	$(BIN)/python -m tests.bench.bench_cut
 
+bench-tinytext: setup ## five strategies on tinytext for real, three seeds of half a CPU-hour; can be resumed
+	$(BIN)/swarm bench --task tinytext --strategies swarm,tpe,asha,random,greedy --seeds 3 --gpu-hours 0.5 \
+	    --kept docs/data/bench-tinytext.jsonl --plot docs/bench-tinytext.png
+
 bench-evidence: setup ## how often a session confirms a null, how many gains it finds, and at what cost
 	$(BIN)/python -m tests.bench.bench_evidence
 

@@ -82,3 +82,9 @@ def worth(change: dict[str, Any], taken_out: list[str]) -> str:
     low, high = change["ci95"]
     out = ", taken out" if change["name"] in taken_out else ""
     return f"{change['worth']:+.4f} [{low:+.4f}, {high:+.4f}]  {plain(change['told'])}{out}"
+
+
+def noise(floors: dict[str, float]) -> str:
+    """How much one score varies by chance, tier by tier."""
+    told = ", ".join(f"{plain(tier)} {sd:.4f}" for tier, sd in floors.items())
+    return f"noise, sd of one score: {told or 'not measured yet'}"

@@ -79,7 +79,7 @@ def _print_best(view: "View", found: dict[str, Any]) -> None:
         for change in found["ablation"]["changes"]:
             print(f"  {worth(change, found['ablation']['taken_out'])}")
     print()
-    _print_trials(found["trials"])
+    _print_trials(found["trials"], view)
     print(f"\ncommit {found['commit']}; `swarm best {view.state.session} --diff` shows what it changes")
 
 
@@ -105,8 +105,9 @@ def experiments(
     from swarm.dossier import summary
     from swarm.exporting import export_trials
     from swarm.home import Home
+    from swarm.status import noise_floors
     from swarm.view import View
-    from swarm.wording import short
+    from swarm.wording import noise, short
 
     place = Home(home, create=False)
     with View(place, session) as view:
@@ -119,7 +120,7 @@ def experiments(
             print_json(found)
             return
         print_table(
-            ("id", "status", "trials", "best", "hypothesis"),
+            ("id", "status", "trials", "last score", f"hypothesis ({noise(noise_floors(view.state))})"),
             [
                 (
                     short(one["id"], view.state.session),
@@ -192,12 +193,15 @@ def _print_whole(shown: dict[str, Any], view: "View") -> None:
         for line in rest:
             print(f"{'':<23}{plain(line)}")
     print()
-    _print_trials(shown["trials"])
+    _print_trials(shown["trials"], view)
 
 
-def _print_trials(trials: list[dict[str, Any]]) -> None:
+def _print_trials(trials: list[dict[str, Any]], view: "View") -> None:
+    from swarm.status import noise_floors
+    from swarm.wording import noise
+
     print_table(
-        ("trial", "tier", "slot", "accelerator", "seed", "outcome", "value"),
+        ("trial", "tier", "slot", "accelerator", "seed", "outcome", f"value ({noise(noise_floors(view.state))})"),
         [
             (
                 *(trial[name] for name in ("id", "tier", "slot", "accelerator", "seed", "outcome")),

@@ -10,12 +10,14 @@ from notebook_store.entry import Kind
 from swarm.dossier import dossier, find, told
 from swarm.errors import InputError
 from swarm.research.experiment import Status
+from swarm.status import noise_floors
 from swarm.view import View
 from swarm.web.curves import curves
 from swarm.web.desk import Desk
 from swarm.web.overview import TIERS
 from swarm.web.pages import pages_of
 from swarm.web.tables import Wanted, experiment_rows, facets, lineage
+from swarm.wording import noise
 from trainer.contract import TaskError
 
 
@@ -57,6 +59,7 @@ def experiment_pages(desk: Desk) -> APIRouter:
                 "entries": [entry for entry in entries if entry.kind is not Kind.REVIEW],
                 "lineage": lineage(view, one),
                 "held": one.status is Status.HELD,
+                "noise": noise(noise_floors(view.state)),
                 "over": view.state.ended is not None,  # nobody may steer by the hidden shard
             }
             return desk.page(request, "experiment.html", view, facts)

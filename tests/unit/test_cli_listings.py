@@ -88,7 +88,10 @@ def test_experiments_lists_all_with_their_trials() -> None:
         assert set(one) == {"id", "status", "author", "hypothesis", "parent", "trials"}
         assert all(set(trial) == TRIAL for trial in one["trials"])
     assert found[0]["status"] == "BASELINE"
-    assert len(swarm("experiments").splitlines()) == len(found) + 1
+    shown = swarm("experiments").splitlines()
+    assert len(shown) == len(found) + 1
+    assert "noise, sd of one score: screen 0.0" in shown[0]
+    assert "noise, sd of one score: screen 0.0" in swarm("experiment", "e001")
 
 
 def test_trials_are_exported_for_the_bench(tmp_path: Path) -> None:
