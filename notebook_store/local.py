@@ -164,8 +164,9 @@ class LocalNotebook(Notebook):
 
     def near(self, idea: Idea, k: int = 3) -> list[Near]:
         vector = self._vector(idea.text)
-        hypotheses = self._roster.passing(kinds=[Kind.HYPOTHESIS])
-        matches = [] if vector is None else self._nearest(vector, CANDIDATES, hypotheses)
+        matches = []
+        if vector is not None:
+            matches = self._nearest(vector, CANDIDATES, self._roster.passing(kinds=[Kind.HYPOTHESIS]))
         return trails.near(self._log, idea, matches, k)
 
     def identity(self) -> str:

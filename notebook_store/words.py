@@ -90,7 +90,7 @@ def _richest(matched: list[tuple[int, int]]) -> int:
     return best
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=50_000)  # words; numbers and names that come once push each other out
 def _stem(word: str) -> int:
     """A word's number. Two words of a million share theirs with a chance of one in four thousand: no harm is done."""
     word = word.lower()

@@ -12,6 +12,7 @@ class Shelf(Mapping[str, Experiment]):
 
     def __init__(self) -> None:
         self._all: dict[str, Experiment | bytes] = {}
+        self._typical = b""  # the first one shelved, pickled: all are packed by what they share with it
 
     def put(self, experiment: Experiment) -> None:
         """Add an experiment, or replace the one of its id."""
@@ -19,13 +20,17 @@ class Shelf(Mapping[str, Experiment]):
 
     def shelve(self, name: str) -> None:
         """Pack an experiment that will hardly change any more."""
-        self._all[name] = zlib.compress(pickle.dumps(self[name], protocol=pickle.HIGHEST_PROTOCOL))
+        plain = pickle.dumps(self[name], protocol=pickle.HIGHEST_PROTOCOL)
+        self._typical = self._typical or plain
+        packer = zlib.compressobj(9, zdict=self._typical)
+        self._all[name] = packer.compress(plain) + packer.flush()
 
     def __getitem__(self, name: str) -> Experiment:
         kept = self._all[name]
         if isinstance(kept, Experiment):
             return kept
-        found: Experiment = pickle.loads(zlib.decompress(kept))  # noqa: S301 - packed above, never leaves the process
+        plain = zlib.decompressobj(zdict=self._typical).decompress(kept)
+        found: Experiment = pickle.loads(plain)  # noqa: S301 - packed above, never leaves the process
         return found
 
     def __contains__(self, name: object) -> bool:
