@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.slurm.bed import Bed
 from tests.slurm.session import BedSession
 
-EXPERIMENTS = 8
+EXPERIMENTS = 6
 BUDGET = 12.0  # CPU-seconds of training a trial
 
 
