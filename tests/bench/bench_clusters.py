@@ -5,6 +5,7 @@ validates, so that the trials' own work leaves a machine of two cores room for S
 """
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from tests.slurm.bed import Bed
@@ -18,8 +19,7 @@ def main() -> None:
     bed = Bed(folder=Path(tempfile.gettempdir()) / "nightswarm-bed")
     bed.up()
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            session = BedSession(bed=bed, folder=Path(folder))
+        with tempfile.TemporaryDirectory() as folder, closing(BedSession(bed=bed, folder=Path(folder))) as session:
             session.configure(h100=1, h200=1, budget=BUDGET, crowded=False)
             told, _ = session.start(experiments=EXPERIMENTS).communicate()
             print(told)
