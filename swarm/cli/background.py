@@ -38,8 +38,7 @@ def detached(work: Callable[[Begun], None]) -> tuple[int, Path]:
 def _leave(folder: Path, ready: int) -> None:
     """Part from the terminal and tell the waiting parent so."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = RotatingFileHandler(folder / LOG, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT, encoding="utf-8")
-    sys.stdout = sys.stderr = _Lines(log)
+    sys.stdout = sys.stderr = log_in(folder)
     nothing = os.open(os.devnull, os.O_RDONLY)
     last_words = os.open(folder / "stderr.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(nothing, 0)
@@ -47,6 +46,11 @@ def _leave(folder: Path, ready: int) -> None:
     os.dup2(last_words, 2)
     os.write(ready, str(folder).encode())
     os.close(ready)
+
+
+def log_in(folder: Path) -> io.TextIOBase:
+    """The log of a session in the background, which rolls over."""
+    return _Lines(RotatingFileHandler(folder / LOG, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT, encoding="utf-8"))
 
 
 class _Lines(io.TextIOBase):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from swarm.cli.background import LOG, LOG_BYTES, LOGS_KEPT, log_in
 from tests.scenarios.test_kill import TASK, TRAIN
 
 SWARM = Path(sys.executable).with_name("swarm")
@@ -50,6 +51,17 @@ def test_a_detached_session_works_on_its_own_and_heeds_stop(task: Path, tmp_path
     assert lines[-1]["kind"] == "summary"
     assert lines[-1]["reason"] == "stopped by `swarm stop --now`"
     assert (log.with_name("stderr.log")).read_text() == ""
+
+
+def test_the_log_rolls_over_and_the_oldest_lines_go(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    for number in range(80):
+        log.write(f"{number} {'x' * 1_000_000}\n")
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(sizes) == {LOG, *(f"{LOG}.{number}" for number in range(1, LOGS_KEPT + 1))}
+    assert max(sizes.values()) <= LOG_BYTES
+    assert (tmp_path / LOG).read_text().splitlines()[-1].startswith("79 ")
+    assert int((tmp_path / f"{LOG}.{LOGS_KEPT}").read_text().split()[0]) > 10, "the first ones are gone"
 
 
 def test_a_mistake_is_told_on_the_terminal(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ SEED = 20
 def lived(home: Path, death: Death | None) -> int:
     """One life in a process of its own; its exit code."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.kill_lab"])
+    context.set_forkserver_preload(["tests.kill_lab", "scipy.stats"])  # what every life would import again
     process = context.Process(target=life, args=(home, death))
     process.start()
     process.join()
