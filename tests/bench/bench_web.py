@@ -164,10 +164,11 @@ def pages(experiments: int, entries: int, papers: list[str]) -> Iterator[Entry]:
     for number in range(entries):
         words = " ".join(draw.choices(_WORDS, k=60))
         name = f"{SESSION}-e{number % experiments:03d}"
-        claim = number < 50
-        kind = Kind.CLAIM if claim else draw.choice((Kind.HYPOTHESIS, Kind.REVIEW, Kind.RESULT, Kind.INSIGHT))
+        claim, first = number < 50, 50 <= number < experiments + 50
+        kind = Kind.CLAIM if claim else draw.choice((Kind.REVIEW, Kind.RESULT, Kind.INSIGHT))
+        named = f"{name}-hypothesis" if first else f"claim-{number}" if claim else f"entry-{number}"
         entry = Entry(
-            id=f"claim-{number}" if claim else f"entry-{number}", kind=kind, title=words[:80], body=words,
+            id=named, kind=Kind.HYPOTHESIS if first else kind, title=words[:80], body=words,
             author="reader" if claim else "proposer", session=SESSION, task="bowl", created_at=now - entries + number,
             experiment=None if claim else name, factors=("X",),
             links=() if claim else (Link(kind=Relation.DERIVED_FROM, target=f"claim-{number % 50}"),),
