@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 _MOST_FACTORS = 11  # of a screening wave: 12 runs
 _MOST_WAVES = 5  # designed ones around one incumbent, before what is known is only followed
 _PORTFOLIO, _PLAIN_TURNS, _TPE_TURN = 10, (2, 7), 9  # of ten proposals, which are plain steps and one of TPE's
+_RECALLED = 200  # insights of the session, the newest: what a proposal costs is bounded
 _TOLD = 400  # observations told to TPE, the last ones: keeps a proposal under a second at any length
 _BOLD = 2  # steps of a constant in a design that looks further away
 _TRIES = 400  # candidates looked at for one batch before it is left short
@@ -84,10 +85,12 @@ class OptimizerProposer:
 
     def recall(self, brief: Brief) -> Recalled:
         """Insights and claims on the constants in play. Blocking."""
-        insights = self._notebook.entries(kinds=[Kind.INSIGHT], task=brief.task.name)
+        kinds, task = [Kind.INSIGHT], brief.task.name
+        insights = self._notebook.entries(kinds=kinds, task=task, session=brief.session, limit=_RECALLED)
+        latest = self._notebook.entries(kinds=kinds, task=task, limit=2 * _RECALLED)
         return Recalled(
-            insights=[entry for entry in insights if entry.session == brief.session],
-            earlier=[entry for entry in insights if entry.session != brief.session],
+            insights=insights,
+            earlier=[entry for entry in latest if entry.session != brief.session],
             claims=self._notebook.entries(kinds=[Kind.CLAIM]),
         )
 
