@@ -170,7 +170,7 @@ def start(home: Path, task: Path, url: str, model: Model, *, dies: bool) -> None
     """One life."""
     config = task.with_name("swarm.toml")
     config.write_text(CONFIG)
-    arguments = ["--home", str(home), "start", str(task), "--experiments", "8", "--config", str(config)]
+    arguments = ["--home", str(home), "start", str(task), "--experiments", "6", "--config", str(config)]
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("swarm")), *arguments, "--proposer", "llm", "--plain", "--no-web"],
         stdout=subprocess.PIPE,
@@ -182,7 +182,7 @@ def start(home: Path, task: Path, url: str, model: Model, *, dies: bool) -> None
     model.pid = process.pid
     told, _ = process.communicate(timeout=120)
     assert process.returncode == (-signal.SIGKILL if dies else 0), told
-    assert ("run ended: all 8 experiments are done" in told) is not dies
+    assert ("run ended: all 6 experiments are done" in told) is not dies
 
 
 def events_of(home: Path) -> list[Event]:

@@ -47,6 +47,6 @@ def test_two_proposers_of_different_minds_think_at_once(tmp_path: Path) -> None:
     with View(Home(tmp_path, create=False)) as view:
         spent = view.refresh().status()["models"]
         authors = {one.author for one in view.state.experiments.values()}
-    assert authors == {"baseline", "proposer-bold", "proposer-careful"}
+    assert authors >= {"baseline", "proposer-bold", "proposer-careful"}
     assert spent["proposer-bold"]["calls"] == len(by["scripted"])
     assert spent["proposer-careful"]["calls"] == len(by["another"])
