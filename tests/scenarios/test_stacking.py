@@ -136,7 +136,7 @@ def test_what_fails_on_top_of_a_lesser_gain_wins_by_itself(tmp_path: Path) -> No
 
 def test_each_kept_change_is_told_its_worth_and_what_is_worth_nothing_is_taken_out(tmp_path: Path) -> None:
     def loss(knobs: dict[str, Knob]) -> float:
-        return 2.0 - 0.1 * (knobs["X"] == 2.0) - 0.05 * (knobs["LAST"] == "fancy")
+        return 2.0 - 0.1 * (knobs["X"] == 2.0) + 0.02 * (knobs["Y"] == 2.0) - 0.05 * (knobs["LAST"] == "fancy")
 
     def look(simulation: Simulation) -> None:
         state = simulation.session.state
@@ -145,7 +145,7 @@ def test_each_kept_change_is_told_its_worth_and_what_is_worth_nothing_is_taken_o
         worth = {change["name"]: change["worth"] for change in found["changes"]}
         step = next(name for name in worth if name not in ("X", "Y"))
         assert worth["X"] == pytest.approx(0.1, abs=0.025)
-        assert worth["Y"] == pytest.approx(0.0, abs=0.025)
+        assert worth["Y"] == pytest.approx(-0.02, abs=0.025)
         assert worth[step] == pytest.approx(0.05, abs=0.025)
         assert found["taken_out"] == ["Y"]
         source = simulation.session._lab.lineage.source(state.incumbent.candidate)
@@ -167,7 +167,8 @@ def test_the_hidden_shard_says_how_much_the_validation_flattered(tmp_path: Path)
         first, second = (holdout_of(state, one, minimize=True) for one in fates(simulation, Status.CONFIRMED))
         assert first is not None
         assert second is not None
-        assert first["gap"] == pytest.approx(0.05, abs=0.03)
+        flattered = 0.05 if "X" in fates(simulation, Status.CONFIRMED)[0].changes else 0.01  # whichever came first
+        assert first["gap"] == pytest.approx(flattered, abs=0.03)
         assert second["gain"] == pytest.approx(0.14)
         pages = [e for e in simulation.notebook.entries(kinds=[Kind.DECISION]) if "gap" in e.data]
         assert {page.experiment for page in pages} == set(state.incumbents[1:])
