@@ -38,7 +38,7 @@ def test_a_coding_agent_proposes_and_its_edit_is_run(tmp_path: Path) -> None:
     task.mkdir()
     (task / "train.py").write_text(TRAIN)
     (task / "task.toml").write_text(TASK)
-    config.write_text(CONFIG.format(command=json.dumps(["python3", "-c", CODER, "{briefing}"])))
+    config.write_text(CONFIG.format(command=json.dumps([sys.executable, "-c", CODER, "{briefing}"])))
     arguments = ["--home", str(home), "start", str(task), "--experiments", "1", "--config", str(config)]
     done = subprocess.run(
         [str(Path(sys.executable).with_name("swarm")), *arguments, "--proposer", "command", "--plain", "--no-web"],
@@ -49,7 +49,7 @@ def test_a_coding_agent_proposes_and_its_edit_is_run(tmp_path: Path) -> None:
         env={**os.environ, "MY_SECRET": "s"},
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "proposer-coder runs python3" in done.stdout
+    assert f"proposer-coder runs {sys.executable}" in done.stdout
     with View(Home(home, create=False)) as view:
         (found,) = [one for one in view.refresh().state.experiments.values() if one.author == "proposer-coder"]
     assert found.hypothesis == "Y belongs at 2"
