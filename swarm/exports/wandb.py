@@ -33,9 +33,7 @@ class WandbSink:
 
     def trial(self, told: TrialTold) -> None:
         trial, metric = told.trial, self._about.metric
-        for begun in (self._folder / "wandb").glob(f"*run-*-{trial.id}"):
-            shutil.rmtree(begun)  # an exporter died in it
-        run = self._run(trial.id, job_type=trial.tier, config={**told.knobs, **told.facts})
+        run = self._run(trial.id, trial.id, job_type=trial.tier, config={**told.knobs, **told.facts})
         for point in told.curve:
             run.log({"training loss": point["loss"], "seconds": point["seconds"]}, step=int(point["step"]))
         run.summary.update(told.measured(metric))
@@ -43,7 +41,7 @@ class WandbSink:
         self._note(trial.id)
 
     def gain(self, told: GainTold) -> None:
-        run = self._run(f"{self._about.session}-best", job_type="best", config={})
+        run = self._run(f"{self._about.session}-best", f"best {told.experiment}", job_type="best", config={})
         run.log({f"best {self._about.metric}": told.value, "experiment": told.experiment}, step=told.number)
         run.finish()
         self._note(told.experiment)
@@ -51,9 +49,14 @@ class WandbSink:
     def close(self) -> None:
         return
 
-    def _run(self, name: str, *, job_type: str, config: dict[str, Any]) -> "wandb.Run":
+    def _run(self, name: str, part: str, *, job_type: str, config: dict[str, Any]) -> "wandb.Run":
+        """Begin a run, or a ``part`` of one; its files lie in a folder of that name."""
         import wandb
 
+        folder = self._folder / part
+        if folder.exists():
+            shutil.rmtree(folder)  # an exporter died in it
+        folder.mkdir()
         # offline there is no other run that it could go on as
         resume: Literal["allow"] | None = None if os.environ.get("WANDB_MODE") == "offline" else "allow"
         try:
@@ -64,7 +67,7 @@ class WandbSink:
                 group=self._about.session,
                 job_type=job_type,
                 config=config,
-                dir=self._folder,
+                dir=folder,
                 resume=resume,
                 settings=wandb.Settings(
                     silent=True, console="off", save_code=False, disable_git=True, x_disable_stats=True

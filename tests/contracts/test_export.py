@@ -86,7 +86,7 @@ def in_wandb(home: Path) -> Found:
     from wandb.sdk.internal.datastore import DataStore
 
     found = Found()
-    for file in sorted((home / "exports" / "wandb" / "wandb").glob("*/*.wandb")):
+    for file in sorted((home / "exports" / "wandb").glob("*/wandb/offline-run-*/*.wandb")):
         name, config, summary, history = "", {}, {}, []
         store = DataStore()
         store.open_for_scan(str(file))

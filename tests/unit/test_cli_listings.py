@@ -35,7 +35,7 @@ def test_status_has_the_fields_of_the_table() -> None:
     assert set(found) == {
         "session", "state", "task", "elapsed_seconds", "counts", "baseline", "incumbent", "noise", "gpu_hours",
         "dollars", "tokens", "models", "occupancy", "reviewer", "holdout", "ablation",
-        "reason",
+        "plateau", "reason",
     }  # fmt: skip
     assert set(found["counts"]) == {
         "proposed", "rejected", "held", "running", "pruned", "promoted", "confirmed", "refuted", "crashed",

@@ -81,7 +81,7 @@ async def test_an_agent_installed_anywhere_finds_what_it_came_with(lab: Lab, tmp
     (package / "words.txt").write_text("abs(x - 3.0)")
     script = package / "cli.py"
     script.write_text(
-        "#!/usr/bin/env python3\nimport pathlib\nwords = pathlib.Path(__file__).resolve().with_name('words.txt')\n"
+        f"#!{sys.executable}\nimport pathlib\nwords = pathlib.Path(__file__).resolve().with_name('words.txt')\n"
         "train = pathlib.Path('train.py')\n"
         "train.write_text(train.read_text().replace('(x - 3.0) ** 2', words.read_text()))\n"
     )
