@@ -247,11 +247,16 @@ class Session:
             return None if self._open_work() else f"all {limit} experiments are done"
         return self._out_of_patience() or self.pace.reached()
 
-    def _out_of_patience(self) -> str | None:
-        """Why it is not worth going on; what is promoted is decided first."""
+    @property
+    def _is_impatient(self) -> bool:
         patience = self._lab.settings.limits.patience
-        if patience is None or self._state.barren < patience or self._state.count(Status.PROMOTED, Status.VALIDATING):
+        return patience is not None and self._state.barren >= patience
+
+    def _out_of_patience(self) -> str | None:
+        """Why it is not worth going on; nothing new is asked for then, and what was begun is decided first."""
+        if not self._is_impatient or self._state.count(*(status for status in OPEN if status is not Status.HELD)):
             return None
+        patience = self._lab.settings.limits.patience
         return f"no gain was confirmed in {self._state.barren} experiments (--patience {patience})"
 
     def _notice_plateau(self) -> None:
@@ -280,6 +285,8 @@ class Session:
         return self._phase not in ("draining", "closing examination")
 
     def _ask_for_proposals(self) -> None:
+        if self._is_impatient:
+            return
         busy = [thinker for thinker in range(self._crew.thinkers) if f"proposer {thinker}" in self._busy]
         for ask in self._backlog.asks(busy):
             self._do(f"proposer {ask.thinker}", self._backlog.think, ask)

@@ -65,11 +65,11 @@ def kill_the_first_kernel(session: int, killed: list[int]) -> None:
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
         for child in process.children(recursive=True):
             try:
-                busy = "kernelapp" in " ".join(child.cmdline()) and child.cpu_times().user > 1.5
+                busy = "kernelapp" in " ".join(child.cmdline()) and child.cpu_times().user > 0.8
             except psutil.NoSuchProcess:
                 continue
             if busy:
                 child.kill()
                 killed.append(child.pid)
                 return
-        threading.Event().wait(0.05)  # another process is watched: there is no event to await
+        threading.Event().wait(0.02)  # another process is watched: there is no event to await

@@ -1,6 +1,7 @@
 """What `swarm doctor` finds of what dead processes left, and what --fix does about it."""
 
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def home(tmp_path: Path) -> Home:
     folder = home.session(SESSION)
     for place in (folder / "trials" / "t1" / "work", folder / "preflight" / "abc"):
         place.mkdir(parents=True)
+        os.utime(place.parent, (0, 0))  # a young folder may still become a trial
     for noted in (home.root / "owner.json", folder / "work.json"):
         noted.write_text(json.dumps({"pid": 999_999_999}))
     with closing(LeaseManager(home.leases, SystemClock())) as manager:
