@@ -53,15 +53,15 @@ def mend(home: Home, sky: OpenCloud = SkySdk) -> Iterator[str]:
     for path in stale_notes(home):
         path.unlink(missing_ok=True)
         yield f"removed {path.relative_to(home.root)}, left by a process that is gone"
-    for path in scratch(home):
-        shutil.rmtree(path, ignore_errors=True)
-        yield f"removed scratch {path.relative_to(home.root)}"
     if home.leases.exists():
         with closing(LeaseManager(home.leases, SystemClock())) as manager:
             for lease in held_by_the_dead(home, manager):
                 asyncio.run(LocalExecutor(home.session(lease.session) / "trials", home.root).cancel(lease.request_id))
                 manager.reclaim(lease.token)
                 yield f"ended trial {lease.request_id} of session {lease.session}: it runs again when that is resumed"
+    for path in scratch(home):
+        shutil.rmtree(path, ignore_errors=True)
+        yield f"removed scratch {path.relative_to(home.root)}"
     yield from _clusters(home, sky)
     if not home.is_owned():
         with home.owned():
