@@ -24,6 +24,19 @@ def entry_json(entry: Entry) -> dict[str, Any]:
     return told
 
 
+def brief_json(entry: Entry) -> dict[str, Any]:
+    """An entry as listings name it, without its body."""
+    return {
+        "id": entry.id,
+        "kind": entry.kind.value,
+        "title": entry.title,
+        "author": entry.author,
+        "created_at": entry.created_at,
+        "session": entry.session,
+        "experiment": entry.experiment,
+    }
+
+
 def entry_from(told: Any) -> Entry:
     """The entry of `entry_json`. Raises InvalidEntry naming the field that is wrong."""
     if not isinstance(told, dict):

@@ -201,19 +201,13 @@ def note(
 
 def summary(entry: "Entry") -> dict[str, Any]:
     """An entry as listings and searches show it."""
-    return {
-        "id": entry.id,
-        "kind": entry.kind.value,
-        "title": entry.title,
-        "author": entry.author,
-        "created_at": entry.created_at,
-        "session": entry.session,
-        "experiment": entry.experiment,
-        "citations": [
-            {"source": cited.source, "title": cited.title, "quote": cited.quote, "page": cited.page}
-            for cited in entry.citations
-        ],
-    }
+    from notebook_store.wire import brief_json
+
+    cited = [
+        {"source": cited.source, "title": cited.title, "quote": cited.quote, "page": cited.page}
+        for cited in entry.citations
+    ]
+    return brief_json(entry) | {"citations": cited}
 
 
 def whole(entry: "Entry") -> dict[str, Any]:

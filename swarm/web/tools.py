@@ -5,8 +5,8 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
-from notebook_store.entry import Entry
 from notebook_store.errors import NotebookError
+from notebook_store.wire import brief_json
 from swarm.dossier import dossier, find, summary
 from swarm.errors import InputError, SwarmError
 from swarm.web.acting import write_note
@@ -45,14 +45,14 @@ def tool_server(reading: Reading, *, author: str) -> MCPServer[Any]:
         sought = Sought(q=query, session=session, kind=kind, outcome=outcome)
         with _told():
             hits = find_entries(_notebook(reading), sought).hits
-        return [_short(hit.entry) | {"score": hit.score, "passage": hit.snippet.text} for hit in hits[:limit]]
+        return [brief_json(hit.entry) | {"score": hit.score, "passage": hit.snippet.text} for hit in hits[:limit]]
 
     @server.tool()
     def read_entry(entry_id: str) -> dict[str, Any]:
         """One entry of the notebook, whole, with its links and citations."""
         with _told():
             entry = _notebook(reading).get(entry_id)
-        return _short(entry) | {
+        return brief_json(entry) | {
             "body": entry.body,
             "factors": list(entry.factors),
             "links": [{"kind": link.kind.value, "target": link.target} for link in entry.links],
@@ -100,15 +100,3 @@ def _notebook(reading: Reading) -> Any:
     if reading.notebook is None:
         raise InputError("the notebook is still empty; begin with `swarm start`")
     return reading.notebook
-
-
-def _short(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "kind": entry.kind.value,
-        "title": entry.title,
-        "author": entry.author,
-        "created_at": entry.created_at,
-        "session": entry.session,
-        "experiment": entry.experiment,
-    }

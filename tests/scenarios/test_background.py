@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from swarm.cli.background import LOG, LOG_BYTES, LOGS_KEPT, log_in
-from tests.scenarios.test_kill import TASK, TRAIN
 
 SWARM = Path(sys.executable).with_name("swarm")
 
@@ -20,24 +19,15 @@ def swarm(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.fixture
-def task(tmp_path: Path) -> Path:
-    folder = tmp_path / "bowl"
-    folder.mkdir()
-    (folder / "train.py").write_text(TRAIN)
-    (folder / "task.toml").write_text(TASK)
-    return folder
-
-
 @pytest.mark.slow
-def test_a_detached_session_works_on_its_own_and_heeds_stop(task: Path, tmp_path: Path) -> None:
+def test_a_detached_session_works_on_its_own_and_heeds_stop(bowl_task: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    started = swarm(home, "start", str(task), "--detach", "--log-json")
+    started = swarm(home, "start", str(bowl_task), "--detach", "--log-json")
     assert started.returncode == 0, started.stderr
     assert "goes on in the background as process" in started.stdout
     status = json.loads(swarm(home, "status", "--json").stdout)
     assert status["state"] == "running"
-    assert swarm(home, "start", str(task), "--detach").returncode == 2  # its home is taken, which is told here
+    assert swarm(home, "start", str(bowl_task), "--detach").returncode == 2  # its home is taken, which is told here
     assert swarm(home, "stop", "--now").returncode == 0
     watched = swarm(home, "watch", "--plain")  # until it has ended
     assert "run ended: stopped by `swarm stop --now`" in watched.stdout

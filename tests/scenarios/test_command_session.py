@@ -10,7 +10,7 @@ import pytest
 
 from swarm.home import Home
 from swarm.view import View
-from tests.scenarios.test_kill import TASK, TRAIN
+from tests.bowl import bowl
 
 CODER = """
 import os, pathlib, sys
@@ -35,9 +35,7 @@ command = {command}
 @pytest.mark.slow
 def test_a_coding_agent_proposes_and_its_edit_is_run(tmp_path: Path) -> None:
     home, task, config = tmp_path / "home", tmp_path / "bowl", tmp_path / "swarm.toml"
-    task.mkdir()
-    (task / "train.py").write_text(TRAIN)
-    (task / "task.toml").write_text(TASK)
+    bowl(task)
     config.write_text(CONFIG.format(command=json.dumps([sys.executable, "-c", CODER, "{briefing}"])))
     arguments = ["--home", str(home), "start", str(task), "--experiments", "1", "--config", str(config)]
     done = subprocess.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenarios.test_kill import TASK, TRAIN
+from tests.bowl import bowl
 
 SWARM = Path(sys.executable).with_name("swarm")
 SCRIPT = """\
@@ -53,10 +53,9 @@ def can_mount() -> bool:
 @pytest.mark.parametrize("megabytes", [1, 7])
 def test_a_full_disk_is_told_in_one_line_and_loses_nothing(tmp_path: Path, megabytes: int) -> None:
     task, home, out = tmp_path / "bowl", tmp_path / "home", tmp_path / "out"
-    for folder in (task, home, out):
+    bowl(task)
+    for folder in (home, out):
         folder.mkdir()
-    (task / "train.py").write_text(TRAIN)
-    (task / "task.toml").write_text(TASK)
     (out / "swarm.toml").write_text("[disk]\nreserve_mb = 0\n")
     script = SCRIPT.format(size=f"{megabytes}m", home=home, swarm=SWARM, task=task, out=out)
     done = subprocess.run(
@@ -80,10 +79,9 @@ def test_a_full_disk_is_told_in_one_line_and_loses_nothing(tmp_path: Path, megab
 @pytest.mark.skipif(not can_mount(), reason="no user namespaces here, so no small disk can be made")
 def test_a_disk_that_runs_short_is_waited_for_before_anything_is_lost(tmp_path: Path) -> None:
     task, home, out = tmp_path / "bowl", tmp_path / "home", tmp_path / "out"
-    for folder in (task, home, out):
+    bowl(task)
+    for folder in (home, out):
         folder.mkdir()
-    (task / "train.py").write_text(TRAIN)
-    (task / "task.toml").write_text(TASK)
     (out / "swarm.toml").write_text("[disk]\nreserve_mb = 40\n")
     script = LOW.format(home=home, swarm=SWARM, task=task, out=out)
     done = subprocess.run(

@@ -21,21 +21,11 @@ from swarm.research.ledger import Kind, Ledger
 from tests.fake_embedder import WordEmbedder
 from tests.lab import Script, bench, bowl
 from tests.scenarios.test_disk_full import can_mount
-from tests.scenarios.test_kill import TASK, TRAIN
 from tests.small_home import bare_home
 from trainer.contract import load_task
 
 SWARM = Path(sys.executable).with_name("swarm")
 LOCKED_SECONDS = 61.0
-
-
-@pytest.fixture
-def task(tmp_path: Path) -> Path:
-    folder = tmp_path / "bowl"
-    folder.mkdir()
-    (folder / "train.py").write_text(TRAIN)
-    (folder / "task.toml").write_text(TASK)
-    return folder
 
 
 @pytest.mark.skipif(not can_mount(), reason="no user namespaces here, so nothing can be mounted read-only")
@@ -56,9 +46,9 @@ def test_a_home_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path, co
 
 
 @pytest.mark.slow
-def test_files_that_another_program_locks_for_a_minute_are_waited_for(task: Path, tmp_path: Path) -> None:
+def test_files_that_another_program_locks_for_a_minute_are_waited_for(bowl_task: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    command = [str(SWARM), "--home", str(home), "start", str(task), "--experiments", "8", "--plain"]
+    command = [str(SWARM), "--home", str(home), "start", str(bowl_task), "--experiments", "8", "--plain"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as session:
         assert session.stdout is not None
         for line in session.stdout:
@@ -105,9 +95,9 @@ def test_a_clock_set_back_an_hour_ends_no_trial_and_no_session(tmp_path: Path) -
     assert session.pace.budget.spent.seconds >= 0
 
 
-def test_an_executor_that_loses_a_third_of_its_trials_only_costs_time(task: Path, tmp_path: Path) -> None:
+def test_an_executor_that_loses_a_third_of_its_trials_only_costs_time(bowl_task: Path, tmp_path: Path) -> None:
     scenario = Scenario(
-        task=load_task(task),
+        task=load_task(bowl_task),
         settings=Settings(limits=Limits(hours=None, experiments=40)),
         slots=[Slot(name=f"cpu-{number}", accelerator="cpu") for number in range(4)],
         world=world(

@@ -9,7 +9,8 @@ import pytest
 from notebook_store.entry import Kind as EntryKind
 from notebook_store.notebook import Notebook
 from swarm.research.ledger import Kind
-from tests.scenarios.test_kill import TASK, TRAIN, events, swarm
+from tests.bowl import TASK, TRAIN, bowl
+from tests.scenarios.test_kill import events, swarm
 
 GREED = """\
 import os
@@ -31,9 +32,7 @@ LIMITS = "memory_mb = 400\n"
 @pytest.mark.slow
 def test_a_session_outlives_greedy_candidates_and_a_killed_kernel(tmp_path: Path) -> None:
     task, home = tmp_path / "bowl", tmp_path / "home"
-    task.mkdir()
-    (task / "train.py").write_text(GREED + TRAIN)
-    (task / "task.toml").write_text(LIMITS + TASK.replace("wall = 5", "wall = 120"))
+    bowl(task, train=GREED + TRAIN, task=LIMITS + TASK.replace("wall = 5", "wall = 120"))
     (tmp_path / "swarm.toml").write_text("[waves]\nsize = 4\n")
     arguments = ("--config", str(tmp_path / "swarm.toml"), "--experiments", "8", "--plain", "--no-web")
     session = swarm(home, "start", str(task), *arguments)

@@ -13,41 +13,6 @@ import pytest
 
 from swarm.research.ledger import Event, Kind, Ledger
 
-TRAIN = """\
-import os
-import random
-import time
-
-X = 1.0
-Y = 1.0
-
-print("begun", flush=True)
-time.sleep(0.4)
-noise = random.Random(os.environ["NIGHTSWARM_SEED"]).gauss(0, 0.01)
-print(f"loss: {1 + 0.1 * (X - 3) ** 2 + 0.1 * (Y - 2) ** 2 + noise:.6f}")
-"""
-TASK = """\
-editable = "train.py"
-metric = "loss"
-
-[budgets]
-screen = { wall = 5 }
-validate = { wall = 5 }
-
-[ranges]
-X = { low = 0.0, high = 5.0 }
-Y = { low = 0.0, high = 5.0 }
-"""
-
-
-@pytest.fixture
-def task(tmp_path: Path) -> Path:
-    folder = tmp_path / "bowl"
-    folder.mkdir()
-    (folder / "train.py").write_text(TRAIN)
-    (folder / "task.toml").write_text(TASK)
-    return folder
-
 
 def swarm(home: Path, *arguments: str) -> "subprocess.Popen[str]":
     command = [str(Path(sys.executable).with_name("swarm")), "--home", str(home), *arguments]
@@ -77,9 +42,9 @@ def wait_for_trials(home: Path, count: int, process: "subprocess.Popen[str]") ->
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_no_trial_is_lost_or_run_twice(task: Path, tmp_path: Path) -> None:
+def test_killed_in_the_middle_no_trial_is_lost_or_run_twice(bowl_task: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    arguments = ("start", str(task), "--experiments", "14", "--plain")
+    arguments = ("start", str(bowl_task), "--experiments", "14", "--plain")
     for trials in (6, 14):
         process = swarm(home, *arguments)
         wait_for_trials(home, trials, process)

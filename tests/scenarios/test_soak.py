@@ -8,8 +8,8 @@ from swarm.config import Limits, Settings
 from swarm.executors.simulated import Machines, Score, world
 from swarm.ports import Brief, Slot
 from swarm.research.experiment import Proposal
+from tests.bowl import TASK, TRAIN
 from tests.lab import Script, bowl
-from tests.scenarios.test_kill import TASK, TRAIN
 from trainer.contract import load_task
 
 EXPERIMENTS = 400

@@ -15,16 +15,7 @@ from notebook_store.notebook import Notebook
 from swarm.leases.manager import LeaseManager
 from swarm.ports import SystemClock
 from swarm.research.ledger import Kind
-from tests.scenarios.test_kill import TASK, TRAIN, events, swarm
-
-
-@pytest.fixture
-def task(tmp_path: Path) -> Path:
-    folder = tmp_path / "bowl"
-    folder.mkdir()
-    (folder / "train.py").write_text(TRAIN)
-    (folder / "task.toml").write_text(TASK)
-    return folder
+from tests.scenarios.test_kill import events, swarm
 
 
 def begun(session: "subprocess.Popen[str]") -> str:
@@ -50,15 +41,15 @@ def spans_by_slot(home: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 @pytest.mark.slow
-def test_two_sessions_share_what_they_find_and_never_a_slot(task: Path, tmp_path: Path) -> None:
+def test_two_sessions_share_what_they_find_and_never_a_slot(bowl_task: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    first = swarm(home, "start", str(task), "--experiments", "12", "--plain", "--no-web")
+    first = swarm(home, "start", str(bowl_task), "--experiments", "12", "--plain", "--no-web")
     begun(first)
-    taken = swarm(home, "start", str(task), "--plain", "--no-web")
+    taken = swarm(home, "start", str(bowl_task), "--plain", "--no-web")
     told, _ = taken.communicate(timeout=60)
     assert taken.returncode == 2
     assert "session bowl-1 is in use by process" in told
-    second = swarm(home, "start", str(task), "--session", "second", "--experiments", "8", "--plain", "--no-web")
+    second = swarm(home, "start", str(bowl_task), "--session", "second", "--experiments", "8", "--plain", "--no-web")
     said = begun(second)
     assert "beside bowl-1: slots and notebook are shared" in said
     for session in (first, second):
@@ -79,16 +70,16 @@ def test_two_sessions_share_what_they_find_and_never_a_slot(task: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_the_second_session_works_on_when_the_first_is_killed(task: Path, tmp_path: Path) -> None:
+def test_the_second_session_works_on_when_the_first_is_killed(bowl_task: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    first = swarm(home, "start", str(task), "--plain", "--no-web")
+    first = swarm(home, "start", str(bowl_task), "--plain", "--no-web")
     begun(first)
-    second = swarm(home, "start", str(task), "--session", "second", "--experiments", "4", "--plain", "--no-web")
+    second = swarm(home, "start", str(bowl_task), "--session", "second", "--experiments", "4", "--plain", "--no-web")
     begun(second)
     os.kill(first.pid, signal.SIGKILL)
     rest, _ = second.communicate(timeout=120)
     assert second.returncode == 0, rest
-    again = swarm(home, "start", str(task), "--experiments", "4", "--plain", "--no-web")
+    again = swarm(home, "start", str(bowl_task), "--experiments", "4", "--plain", "--no-web")
     rest, _ = again.communicate(timeout=120)
     assert again.returncode == 0, rest
     assert "bowl-1 goes on" in rest
