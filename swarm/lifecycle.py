@@ -38,7 +38,13 @@ class Lifecycle:
         name = self._state.name_of(0)
         files = await asyncio.to_thread(_tree, task)
         commit = await asyncio.to_thread(
-            self._lab.lineage.commit, name, source, f"baseline of {task.name}", parent=None, files=files
+            self._lab.lineage.commit,
+            name,
+            source,
+            f"baseline of {task.name}",
+            parent=None,
+            at=self._lab.clock.now(),
+            files=files,
         )
         proposal = Proposal(
             author="baseline",
@@ -192,7 +198,12 @@ class Lifecycle:
             )
             return
         commit = await asyncio.to_thread(
-            self._lab.lineage.commit, experiment.id, source, experiment.hypothesis, parent=incumbent.candidate
+            self._lab.lineage.commit,
+            experiment.id,
+            source,
+            experiment.hypothesis,
+            parent=incumbent.candidate,
+            at=self._lab.clock.now(),
         )
         await self._lab.journal.move(
             experiment,

@@ -119,9 +119,16 @@ class CandidateStore(Protocol):
     """Keeps every candidate under a name that nothing else has: its commit. Calls may block for some milliseconds."""
 
     def commit(
-        self, name: str, source: str, message: str, *, parent: str | None, files: Mapping[str, str] | None = None
+        self,
+        name: str,
+        source: str,
+        message: str,
+        *,
+        parent: str | None,
+        at: float,
+        files: Mapping[str, str] | None = None,
     ) -> str:
-        """Keep ``source`` as the editable file of experiment ``name``, on top of ``parent``; its commit."""
+        """Keep ``source`` as the editable file of experiment ``name``, on top of ``parent``, at unix time ``at``."""
         ...
 
     def source(self, commit: str) -> str:

@@ -25,7 +25,12 @@ class Steps:
                 return self._state.experiments[self._state.origins[proposal.origin]], False
             name = self._state.name_of(len(self._state.experiments))
             commit = await asyncio.to_thread(
-                self._lab.lineage.commit, name, proposal.source, proposal.hypothesis, parent=proposal.parent
+                self._lab.lineage.commit,
+                name,
+                proposal.source,
+                proposal.hypothesis,
+                parent=proposal.parent,
+                at=self._lab.clock.now(),
             )
             await self.record(name, proposal, commit, status)
         return self._state.experiments[name], True

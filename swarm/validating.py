@@ -130,7 +130,12 @@ class Validator:
             await self._meet(experiment, alone, (f"{shown}; {why}: it meets {incumbent.id} as it is",))
             return
         commit = await asyncio.to_thread(
-            self._lab.lineage.commit, experiment.id, source, experiment.hypothesis, parent=incumbent.candidate
+            self._lab.lineage.commit,
+            experiment.id,
+            source,
+            experiment.hypothesis,
+            parent=incumbent.candidate,
+            at=self._lab.clock.now(),
         )
         await self._lab.journal.move(
             experiment,

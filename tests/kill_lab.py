@@ -72,10 +72,10 @@ class KeptCandidates(MemoryCandidates):
         folder.mkdir(exist_ok=True)
         for path in sorted(folder.glob("*.json")):
             told = json.loads(path.read_text())
-            super().commit(told["name"], told["source"], told["message"], parent=told["parent"])
+            super().commit(told["name"], told["source"], told["message"], parent=told["parent"], at=0.0)
 
-    def commit(self, name: str, source: str, message: str, *, parent: str | None, files: Any = None) -> str:
-        commit = super().commit(name, source, message, parent=parent)
+    def commit(self, name: str, source: str, message: str, *, parent: str | None, at: float, files: Any = None) -> str:
+        commit = super().commit(name, source, message, parent=parent, at=at)
         told = {"name": name, "source": source, "message": message, "parent": parent}
         part = self._folder / f"{commit}.part"
         part.write_text(json.dumps(told))

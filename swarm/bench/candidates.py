@@ -18,9 +18,16 @@ class MemoryCandidates:
         self.best: str | None = None  # commit
 
     def commit(
-        self, name: str, source: str, message: str, *, parent: str | None, files: Mapping[str, str] | None = None
+        self,
+        name: str,
+        source: str,
+        message: str,
+        *,
+        parent: str | None,
+        at: float,
+        files: Mapping[str, str] | None = None,
     ) -> str:
-        del files  # only a checkout would need them, and nobody checks out a simulated candidate
+        del at, files  # only a checkout would need them, and nobody checks out a simulated candidate
         told = "\0".join((name, parent or "", message, source))
         commit = hashlib.sha1(told.encode(), usedforsecurity=False).hexdigest()
         self._sources[commit] = source

@@ -36,10 +36,12 @@ class Lineage:
         message: str,
         *,
         parent: str | None,
+        at: float,
         files: Mapping[str, str] | None = None,
     ) -> str:
         """Commit ``source`` as the editable file of ``parent``'s tree and keep it as refs/candidates/``name``.
 
+        Its date is ``at``, unix seconds, so that a session run again in virtual time has the same commits.
         Without a parent the tree is ``files`` (path -> text) and the source. Returns the commit's hash.
         """
         with tempfile.TemporaryDirectory() as scratch:
@@ -51,7 +53,9 @@ class Lineage:
                 self._git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}", env=index)
             tree = self._git("write-tree", env=index)
         parents = () if parent is None else ("-p", parent)
-        commit = self._git("commit-tree", tree, *parents, "-F", "-", text=message)
+        date = f"@{int(at)} +0000"
+        dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+        commit = self._git("commit-tree", tree, *parents, "-F", "-", text=message, env=dates)
         self._git("update-ref", f"refs/candidates/{name}", commit)
         return commit
 

@@ -89,8 +89,8 @@ def make(root: Path, experiments: int, entries: int) -> None:
     (task / "task.toml").write_text(TASK, encoding="utf-8")
     (task / "train.py").write_text(TRAIN, encoding="utf-8")
     lineage = Lineage(root / "sessions" / SESSION / "repo.git", "train.py")
-    base = lineage.commit("base", TRAIN, "base", parent=None)
-    other = lineage.commit("other", TRAIN.replace("X = 1.0", "X = 2.0"), "other", parent=base)
+    base = lineage.commit("base", TRAIN, "base", parent=None, at=0.0)
+    other = lineage.commit("other", TRAIN.replace("X = 1.0", "X = 2.0"), "other", parent=base, at=0.0)
     with closing(Ledger(root / "ledger.db")) as ledger:
         ledger._db.execute("BEGIN")  # one transaction: a ledger of years would take minutes otherwise
         for kind, key, at, data, experiment in history(experiments, str(task), base, other):

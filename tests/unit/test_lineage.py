@@ -18,8 +18,8 @@ def lineage(tmp_path: Path) -> Lineage:
 
 
 def test_a_candidate_is_a_commit_with_its_parents_other_files(lineage: Lineage, tmp_path: Path) -> None:
-    base = lineage.commit("e000", BASE, "baseline", parent=None, files={"prepare.py": "pass\n"})
-    child = lineage.commit("e001", BASE.replace("1", "7"), "A 1→7\n\nmore", parent=base)
+    base = lineage.commit("e000", BASE, "baseline", parent=None, at=0.0, files={"prepare.py": "pass\n"})
+    child = lineage.commit("e001", BASE.replace("1", "7"), "A 1→7\n\nmore", parent=base, at=0.0)
     assert lineage.source(child) == BASE.replace("1", "7")
     assert "-A = 1\n+A = 7" in lineage.diff(base, child)
     lineage.set_best(child)
@@ -28,8 +28,14 @@ def test_a_candidate_is_a_commit_with_its_parents_other_files(lineage: Lineage, 
     assert (tmp_path / "out" / "prepare.py").read_text() == "pass\n"
 
 
+def test_the_same_candidate_at_the_same_time_is_the_same_commit(tmp_path: Path) -> None:
+    first, second = (Lineage(tmp_path / name, "train.py") for name in ("one.git", "two.git"))
+    assert first.commit("e000", BASE, "m", parent=None, at=5.0) == second.commit("e000", BASE, "m", parent=None, at=5.9)
+    assert first.commit("e000", BASE, "m", parent=None, at=5.0) != first.commit("e000", BASE, "m", parent=None, at=6.0)
+
+
 def test_reopening_keeps_what_was_committed(lineage: Lineage, tmp_path: Path) -> None:
-    base = lineage.commit("e000", BASE, "baseline", parent=None)
+    base = lineage.commit("e000", BASE, "baseline", parent=None, at=0.0)
     assert Lineage(tmp_path / "repo.git", "src/train.py").source(base) == BASE
 
 
@@ -43,20 +49,20 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> CandidateStore:
 
 def test_source_is_kept_to_the_byte(store: CandidateStore) -> None:
     text = "# ünïcode — and no newline at the end\nX = 1"
-    assert store.source(store.commit("e000", text, "m", parent=None)) == text
+    assert store.source(store.commit("e000", text, "m", parent=None, at=0.0)) == text
 
 
 def test_every_experiment_has_a_commit_of_its_own(store: CandidateStore) -> None:
-    base = store.commit("e000", BASE, "baseline", parent=None)
-    twins = [store.commit(f"e00{number}", BASE + "D = 4\n", f"idea {number}", parent=base) for number in (1, 2)]
+    base = store.commit("e000", BASE, "baseline", parent=None, at=0.0)
+    twins = [store.commit(f"e00{number}", BASE + "D = 4\n", f"idea {number}", parent=base, at=0.0) for number in (1, 2)]
     assert len({base, *twins}) == 3
     store.set_best(twins[0])
     assert store.source(twins[1]) == BASE + "D = 4\n"
 
 
 def test_a_diff_shows_what_changed(store: CandidateStore) -> None:
-    base = store.commit("e000", BASE, "baseline", parent=None)
-    child = store.commit("e001", BASE.replace("1", "7"), "A 1→7", parent=base)
+    base = store.commit("e000", BASE, "baseline", parent=None, at=0.0)
+    child = store.commit("e001", BASE.replace("1", "7"), "A 1→7", parent=base, at=0.0)
     assert "-A = 1\n+A = 7" in store.diff(base, child)
     assert "train.py" in store.diff(base, child)
     assert store.diff(base, base) == ""
