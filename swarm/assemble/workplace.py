@@ -1,12 +1,12 @@
 """Where a session's trials run: on this machine, or on clusters."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
 from swarm.assemble.choice import Choice
+from swarm.assemble.orphans import Reaper, Say, end_orphans
 from swarm.assemble.stores import data_folder
 from swarm.errors import InputError
 from swarm.executors.local import LocalExecutor
@@ -14,20 +14,15 @@ from swarm.executors.preflight import Preflight
 from swarm.executors.sky.cloud import OpenCloud
 from swarm.executors.sky.executor import SkyExecutor
 from swarm.executors.sky.prices import priced
-from swarm.executors.sky.registry import Registry, tear_down
 from swarm.executors.sky.sdk import SkySdk
 from swarm.hardware import NvmlGpus, local_slots, own_processes
 from swarm.home import Home
 from swarm.leases.desk import LeaseDesk
 from swarm.leases.guard import Guard
-from swarm.leases.lease import Lease, Tier
-from swarm.leases.manager import LEASE_SECONDS
-from swarm.ports import Executor, Slot
+from swarm.leases.lease import Tier
+from swarm.ports import Executor, Slot, SystemClock
 
 SKY_LOG = "skypilot.log"  # in the session's folder: what SkyPilot says itself
-Say = Callable[[str], None]  # one line of progress for a person
-REAP_SECONDS = 10.0  # between two looks for sessions that died
-GRACE_SECONDS = 30.0  # after its last heartbeat in which a dead session may be resumed and find its trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +43,8 @@ async def opened_workplace(
     What other sessions of the home left running when they died is ended first, and what those leave that die
     meanwhile. Sessions that are worked on share its slots. Raises InputError, CloudError.
     """
-    await _end_orphans(home, desk, choice.name, say, sky)
-    reaper = asyncio.create_task(_reap(home, desk, choice.name, say), name="reaper")
+    await end_orphans(home, desk, choice.name, say, sky)
+    reaper = asyncio.create_task(Reaper(home, desk, choice.name, SystemClock(), say).run(), name="reaper")
     try:
         async with _opened(home, choice, desk, tiers, say, sky=sky) as place:
             yield place
@@ -103,33 +98,3 @@ async def _opened(
     finally:
         say("tearing down the clusters")
         await clusters.close()
-
-
-async def _end_orphans(home: Home, desk: LeaseDesk, session: str, say: Say, sky: OpenCloud) -> None:
-    """End what other sessions of the home left running when they died, and take their slots back."""
-    living = home.at_work() | {session}
-    registry = Registry(home.clusters)
-    for record in registry.all():
-        if record.session not in living:
-            say(f"tearing down {record.cluster}, left by session {record.session}")
-            await asyncio.to_thread(tear_down, sky(None), registry, record.cluster)
-    for lease in await desk.call(desk.manager.live):
-        if lease.session not in living:
-            await _end_trial(home, desk, lease)
-
-
-async def _reap(home: Home, desk: LeaseDesk, session: str, say: Say) -> None:
-    """Now and then take back the slots of sessions that died while this one works."""
-    while True:
-        await asyncio.sleep(REAP_SECONDS)
-        others = [lease for lease in await desk.call(desk.manager.live) if lease.session != session]
-        late = time.time() + LEASE_SECONDS - GRACE_SECONDS
-        for lease in others:
-            if lease.expires_at < late and lease.session not in home.at_work():
-                say(f"session {lease.session} died: taking {lease.slot.name} back")
-                await _end_trial(home, desk, lease)
-
-
-async def _end_trial(home: Home, desk: LeaseDesk, lease: Lease) -> None:
-    await LocalExecutor(home.session(lease.session) / "trials", data_folder()).cancel(lease.request_id)
-    await desk.reclaim(lease.token)
