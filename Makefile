@@ -19,8 +19,8 @@ setup: .venv/.installed ## make .venv with the pinned set and the `swarm` comman
 start: setup ## run a ten-minute session on the built-in task
 	$(BIN)/swarm start tinytext --hours 0.17
 
-test: setup ## run the test suite, but for the clusters
-	$(BIN)/python -m pytest -m "not slurm"
+test: setup ## run the test suite, two tests at a time, but for the clusters
+	$(BIN)/python -m pytest -m "not slurm" -n 2 --dist worksteal
 
 test-clusters: setup ## bring up a real Slurm on this machine and run trials through it; as root, on Debian
 	$(BIN)/python -m pytest -m slurm -rP

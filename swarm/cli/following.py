@@ -39,7 +39,8 @@ async def run_session(
         with View(home, session.state.session, phase=lambda: session.phase) as view:
             began = True
             begun(home.session(session.state.session))
-            with screen_of(view, shown) as screen, companion(home) if web else nullcontext() as pages:
+            told = session.state.seq if session.state.runs else 0  # earlier runs were shown when they happened
+            with screen_of(view, shown, after=told) as screen, companion(home) if web else nullcontext() as pages:
                 if pages is not None:
                     screen.notice(f"pages at {pages}")
                 async with _signals(session, screen.notice):
@@ -58,10 +59,11 @@ async def watch_session(view: View, *, shown: Shown) -> None:
         await _follow(screen, lambda: not view.live)
 
 
-def screen_of(view: View, shown: Shown) -> Screen:
+def screen_of(view: View, shown: Shown, *, after: int = 0) -> Screen:
+    """Where a session is shown; log lines leave out the events up to number ``after``."""
     if shown == "json":
-        return JsonScreen(view)
-    return LogScreen(view) if shown == "plain" or not sys.stdout.isatty() else LiveScreen(view)
+        return JsonScreen(view, after=after)
+    return LogScreen(view, after=after) if shown == "plain" or not sys.stdout.isatty() else LiveScreen(view)
 
 
 async def _follow(screen: Screen, over: Callable[[], bool]) -> None:

@@ -27,10 +27,11 @@ class Screen(Protocol):
 
 
 class LogScreen:
-    """One line an event."""
+    """One line an event, from the first after number ``after``."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, *, after: int) -> None:
         self._view = view
+        self._after = after
         self._narrator = Narrator(view)
 
     def __enter__(self) -> Self:
@@ -43,7 +44,8 @@ class LogScreen:
 
     def show(self) -> None:
         for event in self._view.news():
-            self._print(self._narrator.tell(event))
+            lines = self._narrator.tell(event)
+            self._print(lines if event.seq > self._after else [])
         self._print(self._narrator.tick(self._view.now))
 
     def notice(self, line: str) -> None:
@@ -55,10 +57,11 @@ class LogScreen:
 
 
 class JsonScreen:
-    """One JSON object a line, for programs that read logs."""
+    """One JSON object a line, for programs that read logs, from the first event after number ``after``."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, *, after: int) -> None:
         self._view = view
+        self._after = after
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +73,8 @@ class JsonScreen:
 
     def show(self) -> None:
         for event in self._view.news():
+            if event.seq <= self._after:
+                continue
             told = {"key": event.key, "experiment": event.experiment, "data": dict(event.data)}
             print_event(event.kind, event.at, {"session": event.session, "seq": event.seq, **told})
 
