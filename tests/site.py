@@ -116,10 +116,11 @@ def doors(home: Home) -> Doors:
 @contextmanager
 def served(root: Path, *, place: Place | None = None) -> Iterator[str]:
     """The pages of a home on a free port; their address."""
-    home, over, place = Home(root, create=False), threading.Event(), place or bind("127.0.0.1", 0)
-    place.socket.listen()
-    server = threading.Thread(target=serve, args=(home, doors(home), place), kwargs={"over": over})
+    home, place = Home(root, create=False), place or bind("127.0.0.1", 0)
+    ready, over = threading.Event(), threading.Event()
+    server = threading.Thread(target=serve, args=(home, doors(home), place), kwargs={"ready": ready.set, "over": over})
     server.start()
+    ready.wait()
     try:
         yield place.url.rstrip("/")
     finally:

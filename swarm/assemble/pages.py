@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,9 +25,9 @@ def opened_reading(home: Home) -> Reading:
     return Reading(home, _doors(home))
 
 
-def serve_pages(home: Home, place: Place) -> None:
-    """Serve a home until Ctrl-C."""
-    serve(home, _doors(home), place)
+def serve_pages(home: Home, place: Place, ready: Callable[[], None]) -> None:
+    """Serve a home until Ctrl-C; ``ready`` is called once, when a page would come at once."""
+    serve(home, _doors(home), place, ready=ready)
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def _main(told: str) -> None:
         over.set()
 
     threading.Thread(target=watch, daemon=True).start()
-    serve(home, _doors(home), place, over=over)
+    serve(home, _doors(home), place, ready=lambda: None, over=over)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,7 @@ def browse(
 
     place = bind(host, port)
     root = Home(home, create=False)
-    print(f"the pages are at {place.url} (Ctrl-C ends them)", flush=True)
-    serve_pages(root, place)
+    serve_pages(root, place, lambda: print(f"the pages are at {place.url} (Ctrl-C ends them)", flush=True))
 
 
 class Form(StrEnum):

@@ -101,6 +101,7 @@ def _slot(view: View, slot: SlotState) -> Json:
     return {
         "name": slot.slot.name,
         "accelerator": slot.slot.accelerator,
+        "unavailable": slot.unavailable,
         "lease": lease,
         "trial": trial,
         "usual": view.typical_seconds(lease.tier) if lease else None,

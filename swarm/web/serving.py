@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -21,13 +22,14 @@ PORT = 8765  # where the pages are when nobody wishes otherwise; the next free p
 TOKEN = "SWARM_TOKEN"  # noqa: S105 - the name of the variable that may hold one
 _CLOSING_SECONDS = 2  # that open streams get to end
 _LOOK_SECONDS = 0.2  # between two looks whether it is over
+_WARM_SECONDS = 3.0  # that a server may take to read the newest session before it says that it is ready
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where the pages are."""
 
-    socket: socket.socket  # bound, not yet listening
+    socket: socket.socket  # listening: who comes early waits to be served
     host: str
     port: int
     token: str | None  # None: on loopback none is needed
@@ -48,6 +50,7 @@ def bind(host: str, port: int | None) -> Place:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             made.bind((host, wanted))
+            made.listen()
         except OSError as error:
             made.close()
             if wanted == PORT and port is None:
@@ -59,13 +62,17 @@ def bind(host: str, port: int | None) -> Place:
     raise AssertionError("port 0 is always free")
 
 
-def serve(home: Home, doors: Doors, place: Place, *, over: threading.Event | None = None) -> None:
-    """Serve until Ctrl-C or SIGTERM, or until ``over`` is set."""
+def serve(
+    home: Home, doors: Doors, place: Place, *, ready: Callable[[], None], over: threading.Event | None = None
+) -> None:
+    """Serve until Ctrl-C or SIGTERM, or until ``over`` is set; ``ready`` is called before the first page is."""
     names = frozenset({"localhost", place.host.lower(), socket.gethostname().lower()})
     with closing(Reading(home, doors)) as reading:
         app, desk = make_app(reading, Pass(token=place.token, names=names))
-        warming = threading.Thread(target=desk.warm)  # while the reader's browser still opens
+        warming = threading.Thread(target=desk.warm)  # a first page would else wait for it
         warming.start()
+        warming.join(_WARM_SECONDS)
+        ready()
         asyncio.run(_serve(app, desk, place, over or threading.Event()))
         warming.join()
 

@@ -54,7 +54,9 @@ def session_pages(desk: Desk) -> APIRouter:
             slots = view.slots()
             picture = timeline(view, slots, seconds=None) if view.state.experiments else None
             facts = overview(view, reading.notebook, BY[0]).facts
-            return desk.page(request, "leases.html", view, facts | {"queue": view.queue(), "pic": picture})
+            return desk.page(
+                request, "leases.html", view, facts | {"states": slots, "queue": view.queue(), "pic": picture}
+            )
 
     @router.get("/s/{session}/costs")
     def spent(request: Request, session: str) -> HTMLResponse:

@@ -17,6 +17,9 @@ import pytest
 from notebook_store.entry import Kind
 from notebook_store.notebook import Notebook
 from swarm.home import Home
+from swarm.leases.lease import Tier
+from swarm.leases.manager import LeaseManager
+from swarm.ports import Slot, SystemClock
 from swarm.research.ledger import Kind as LedgerKind
 from swarm.research.ledger import Ledger
 from swarm.web.drawing import Scale, ceiling, ticks
@@ -134,6 +137,19 @@ def test_a_note_is_in_the_notebook(site: tuple[httpx.Client, Path]) -> None:
     with Notebook.read(home / "notebook") as notebook:
         entry = notebook.get(answer.headers["location"].removeprefix("/notebook/"))
     assert (entry.title, entry.session, entry.links[0].target) == ("try a larger X", SESSION, "claim-x")
+
+
+def test_the_leases_page_tells_speed_and_price_and_why_a_slot_is_not_to_be_had(tmp_path: Path) -> None:
+    home = copy_of(finished(), tmp_path)
+    dear, broken = (Slot(name=f"h100-{n}", accelerator="H100", price_per_hour=2.5) for n in range(2))
+    with closing(LeaseManager(home / "leases.db", SystemClock())) as leases:
+        leases.register([dear, broken], [Tier(name="screen", priority=0)])
+        leases.note_speed("h100-0", 7.25)
+        leases.set_unavailable("h100-1", "no <capacity>")
+    with served(home) as url:
+        shown = httpx.get(f"{url}/s/{SESSION}/leases", timeout=30).text
+    assert '<td>H100</td><td class="number">7.25</td><td class="number">2.50</td>' in shown
+    assert "not to be had: no &lt;capacity&gt;" in shown
 
 
 def test_what_is_over_is_not_paused(site: tuple[httpx.Client, Path]) -> None:
