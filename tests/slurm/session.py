@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,6 +18,7 @@ from typing import Any
 from swarm.research.ledger import Event, Kind, Ledger
 from tests.slurm.bed import Bed
 
+Trials = dict[str, dict[str, Any]]  # trial -> what was recorded of its start and, when it has ended, of its end
 EXPERIMENT = """\
 envs:
   NIGHTSWARM_ROOT: {shared}
@@ -103,9 +105,9 @@ class BedSession:
         with closing(Ledger(self.home / "ledger.db")) as ledger:
             return [event for session in ledger.sessions() for event in ledger.events(session)]
 
-    def trials(self) -> dict[str, dict[str, Any]]:
+    def trials(self) -> "Trials":
         """Trial -> what was recorded of its start and, when it has ended, of its end."""
-        found: dict[str, dict[str, Any]] = {}
+        found: Trials = {}
         for event in self.events():
             if event.kind in (Kind.TRIAL_STARTED, Kind.TRIAL_ENDED):
                 found.setdefault(event.key, {}).update(event.data)
@@ -115,15 +117,23 @@ class BedSession:
         """Slots of trials that have not ended."""
         return [trial["slot"] for trial in self.trials().values() if "outcome" not in trial]
 
-    def wait_for_trials(self, count: int, process: "subprocess.Popen[str]", *, seconds: float = 900.0) -> None:
+    def wait_for_trials(self, count: int, process: "subprocess.Popen[str]") -> None:
         """Until ``count`` trials have ended and one is running."""
+
+        def there(trials: Trials) -> bool:
+            ended = sum("outcome" in trial for trial in trials.values())
+            return count <= ended < len(trials)
+
+        self.wait_until(there, process)
+
+    def wait_until(
+        self, there: Callable[["Trials"], bool], process: "subprocess.Popen[str]", *, seconds: float = 900.0
+    ) -> None:
+        """Until the trials on record are as wished, while ``process`` works on them."""
         deadline = time.monotonic() + seconds
-        while True:
-            kinds = Counter(event.kind for event in self.events())
-            if kinds[Kind.TRIAL_ENDED] >= count and kinds[Kind.TRIAL_STARTED] > kinds[Kind.TRIAL_ENDED]:
-                return
+        while not there(trials := self.trials()):
             assert process.poll() is None, process.stdout and process.stdout.read()
-            assert time.monotonic() < deadline, f"{kinds[Kind.TRIAL_ENDED]} trials after {seconds:.0f} s"
+            assert time.monotonic() < deadline, f"{len(trials)} trials after {seconds:.0f} s"
             time.sleep(0.2)  # another process is watched: there is no event to await
 
     def places(self) -> dict[str, dict[str, Any]]:
