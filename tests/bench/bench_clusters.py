@@ -12,6 +12,7 @@ from tests.slurm.bed import Bed
 from tests.slurm.session import BedSession
 
 EXPERIMENTS = 6
+TRIALS = 16  # ended: then there are enough gaps
 BUDGET = 12.0  # CPU-seconds of training a trial
 
 
@@ -21,7 +22,10 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as folder, closing(BedSession(bed=bed, folder=Path(folder))) as session:
             session.configure(h100=1, h200=1, budget=BUDGET, crowded=False)
-            told, _ = session.start(experiments=EXPERIMENTS).communicate()
+            process = session.start(experiments=EXPERIMENTS)
+            session.wait_until(lambda trials: sum("outcome" in trial for trial in trials.values()) >= TRIALS, process)
+            session.swarm("stop").communicate()
+            told, _ = process.communicate()
             print(told)
             print(session.figures())
     finally:
