@@ -34,7 +34,8 @@ def test_a_session_outlives_greedy_candidates_and_a_killed_kernel(tmp_path: Path
     task, home = tmp_path / "bowl", tmp_path / "home"
     bowl(task, train=GREED + TRAIN, task=LIMITS + TASK.replace("wall = 5", "wall = 120"))
     (tmp_path / "swarm.toml").write_text("[waves]\nsize = 4\n")
-    arguments = ("--config", str(tmp_path / "swarm.toml"), "--experiments", "8", "--plain", "--no-web")
+    # twenty, so that there is room for what is asked for once the session works
+    arguments = ("--config", str(tmp_path / "swarm.toml"), "--experiments", "20", "--plain", "--no-web")
     session = swarm(home, "start", str(task), *arguments)
     assert session.stdout is not None
     while "screen seed" not in session.stdout.readline():
