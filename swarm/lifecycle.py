@@ -37,15 +37,7 @@ class Lifecycle:
         source = task.editable_path.read_text(encoding="utf-8")
         name = self._state.name_of(0)
         files = await asyncio.to_thread(_tree, task)
-        commit = await asyncio.to_thread(
-            self._lab.lineage.commit,
-            name,
-            source,
-            f"baseline of {task.name}",
-            parent=None,
-            at=self._lab.clock.now(),
-            files=files,
-        )
+        commit = await self.steps.keep(name, source, f"baseline of {task.name}", parent=None, files=files)
         proposal = Proposal(
             author="baseline",
             hypothesis=f"the starting point: {task.editable} of {task.name}",
@@ -197,14 +189,7 @@ class Lifecycle:
                 experiment, Move.WITHDRAW, (f"on top of {incumbent.id} it is the same file as {twin}",)
             )
             return
-        commit = await asyncio.to_thread(
-            self._lab.lineage.commit,
-            experiment.id,
-            source,
-            experiment.hypothesis,
-            parent=incumbent.candidate,
-            at=self._lab.clock.now(),
-        )
+        commit = await self.steps.keep(experiment.id, source, experiment.hypothesis, parent=incumbent.candidate)
         await self._lab.journal.move(
             experiment,
             Move.REBASE,

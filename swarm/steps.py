@@ -24,16 +24,17 @@ class Steps:
             if proposal.origin in self._state.origins:  # filed by a run that died before it could say so
                 return self._state.experiments[self._state.origins[proposal.origin]], False
             name = self._state.name_of(len(self._state.experiments))
-            commit = await asyncio.to_thread(
-                self._lab.lineage.commit,
-                name,
-                proposal.source,
-                proposal.hypothesis,
-                parent=proposal.parent,
-                at=self._lab.clock.now(),
-            )
+            commit = await self.keep(name, proposal.source, proposal.hypothesis, parent=proposal.parent)
             await self.record(name, proposal, commit, status)
         return self._state.experiments[name], True
+
+    async def keep(
+        self, name: str, source: str, message: str, *, parent: str | None, files: Mapping[str, str] | None = None
+    ) -> str:
+        """Keep a file as a candidate, dated now, on top of ``parent``; its commit."""
+        return await asyncio.to_thread(
+            self._lab.lineage.commit, name, source, message, parent=parent, at=self._lab.clock.now(), files=files
+        )
 
     async def record(self, name: str, proposal: Proposal, commit: str, status: Status) -> None:
         """Put an experiment on record under a given name."""

@@ -129,14 +129,7 @@ class Validator:
             why = fault if twin is None else f"on top of {incumbent.id} it is the same file as {twin}"
             await self._meet(experiment, alone, (f"{shown}; {why}: it meets {incumbent.id} as it is",))
             return
-        commit = await asyncio.to_thread(
-            self._lab.lineage.commit,
-            experiment.id,
-            source,
-            experiment.hypothesis,
-            parent=incumbent.candidate,
-            at=self._lab.clock.now(),
-        )
+        commit = await self._steps.keep(experiment.id, source, experiment.hypothesis, parent=incumbent.candidate)
         await self._lab.journal.move(
             experiment,
             Move.STACK,
