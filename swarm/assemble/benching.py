@@ -23,6 +23,7 @@ from swarm.bench.thinking import TOLD, Studio
 from swarm.bench.trials_file import read_trials
 from swarm.config import AgentSettings, load_settings
 from swarm.errors import InputError
+from swarm.hardware import local_slots
 from swarm.ports import SystemClock
 from trainer.contract import find_task
 
@@ -58,7 +59,7 @@ def ground(
         )
     found = find_task(task or "")
     real = Remembered(
-        TaskObjective(found, folder / found.name / "trials", data_folder()),
+        TaskObjective(found, local_slots((), found), folder / found.name / "trials", data_folder()),
         kept or folder / found.name / "measured.jsonl",
     )
     pick = min if real.minimize else max

@@ -1,10 +1,11 @@
 """Who takes part, and all the races of one contest."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
 from swarm.bench.own import Swarm
-from swarm.bench.race import Objective, Race, race
+from swarm.bench.race import Course, Measured, Objective, Race, race
 from swarm.bench.strategies import Maker, peers
 from swarm.bench.thinking import Studio, Thinking
 from swarm.errors import InputError
@@ -54,9 +55,30 @@ def contest(
     """Every strategy under every seed, one seed after the other, so that what is cut off compares like with like."""
     races = []
     for seed in range(seeds):
-        for name, maker in strategies.items():
-            ran = race(objective, name, maker, seed, gpu_seconds=gpu_seconds, slots=slots, gpu_price=gpu_price)
+        courses = [
+            race(objective, name, maker, seed, gpu_seconds=gpu_seconds, slots=slots, gpu_price=gpu_price)
+            for name, maker in strategies.items()
+        ]
+        for ran in side_by_side(objective, courses):
             races.append(ran)
-            say(f"seed {seed}: {name} {ran.best:.5f} after {ran.trials} trials, {ran.failed} failed")
+            say(f"seed {seed}: {ran.strategy} {ran.best:.5f} after {ran.trials} trials, {ran.failed} failed")
     order = list(strategies)
-    return sorted(races, key=lambda ran: order.index(ran.strategy))
+    return sorted(races, key=lambda ran: (order.index(ran.strategy), ran.seed))
+
+
+def side_by_side(objective: Objective, courses: Sequence[Course]) -> Iterator[Race]:
+    """Run races together, a measurement of each in turn, and give each when it has ended: whatever else the machine is
+    busy with meanwhile hits all of them alike.
+    """
+    pool = ThreadPoolExecutor(objective.at_once)  # first come, first served
+    try:
+        asked: dict[Future[Measured], Course] = {pool.submit(objective.measure, next(one)): one for one in courses}
+        while asked:
+            for answer in wait(asked, return_when=FIRST_COMPLETED).done:
+                course = asked.pop(answer)
+                try:
+                    asked[pool.submit(objective.measure, course.send(answer.result()))] = course
+                except StopIteration as end:
+                    yield end.value
+    finally:
+        pool.shutdown(cancel_futures=True)

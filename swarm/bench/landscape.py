@@ -3,8 +3,8 @@
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from swarm.bench.race import Measured, Measurement
 from swarm.research.experiment import Knob
 from swarm.research.space import to_unit
 from trainer.contract import Range
@@ -12,14 +12,6 @@ from trainer.contract import Range
 NOISE = 0.0006  # sd of one score, as of the default configuration in published trials of a 5-minute budget
 _BEST = 0.974  # the score at the best point
 _FAILED_SECONDS = 40.0  # a configuration that fails does so early
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """One trial."""
-
-    value: float | None  # None: it failed
-    seconds: float  # until it failed; of a scored trial, more than any budget
 
 
 class Valley:
@@ -57,14 +49,15 @@ class Valley:
         "BATCH": 0.12,
     }  # in units of the ranges
 
-    def measure(self, config: Mapping[str, Knob], seed: int) -> Scored:
+    def measure(self, wanted: Measurement) -> Measured:
         """One trial: the same configuration and seed always give the same score."""
+        config = wanted.config
         at = {name: to_unit(config[name], within) for name, within in self.ranges.items()}
         if at["DEPTH"] + at["WIDTH"] + at["BATCH"] > 1.9:
-            return Scored(value=None, seconds=_FAILED_SECONDS)
+            return Measured(value=None, seconds=_FAILED_SECONDS)
         away = {name: at[name] - best for name, best in self._best.items()}
         bowl = sum(0.03 * (1 - math.exp(-4 * step * step)) for step in away.values())
         bends = 0.02 * away["DEPTH"] * away["WIDTH"] + 0.02 * away["MATRIX_LR"] * away["BATCH"]
         told = ",".join(f"{name}={config[name]!r}" for name in self.ranges)
-        noise = random.Random(f"{told}/{seed}").gauss(0.0, NOISE)
-        return Scored(value=_BEST + bowl + bends + noise, seconds=math.inf)
+        noise = random.Random(f"{told}/{wanted.seed}").gauss(0.0, NOISE)
+        return Measured(value=_BEST + bowl + bends + noise, seconds=math.inf)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from swarm.bench.race import Measured, Measurement
 from swarm.bench.simulation import Scenario, Simulation, simulated
 from swarm.bench.staff import RuleStaff
 from swarm.config import Limits, Settings
@@ -29,15 +30,6 @@ LOCKSTEP = "lockstep waves"
 SESSION = "swarm"
 
 
-class Measured(Protocol):
-    """What one trial of a landscape gave."""
-
-    @property
-    def value(self) -> float | None: ...
-    @property
-    def seconds(self) -> float: ...
-
-
 class Landscape(Protocol):
     """What is searched: a score for every configuration. Lower is better."""
 
@@ -45,7 +37,7 @@ class Landscape(Protocol):
     ranges: Mapping[str, Range]
     start: Mapping[str, Knob]
 
-    def measure(self, config: Mapping[str, Knob], seed: int) -> Measured:
+    def measure(self, wanted: Measurement) -> Measured:
         """One trial's score with its noise, or None where the configuration fails, and the seconds until then."""
         ...
 
@@ -186,7 +178,7 @@ def occupancy(night: Night, spans: Sequence[Span]) -> dict[str, float]:
 
 def _objective(night: Night) -> Objective:
     def objective(order: TrialOrder) -> Score:
-        measured = night.landscape.measure(read_knobs(order.source), order.seed)
+        measured = night.landscape.measure(Measurement(config=read_knobs(order.source), seed=order.seed))
         if measured.value is None:
             return Score(value=None, outcome=Outcome.CRASHED, seconds=measured.seconds)
         return Score(value=measured.value)

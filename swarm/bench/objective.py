@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata, spearmanr
 
-from swarm.bench.race import Measured
+from swarm.bench.race import Measured, Measurement
 from swarm.bench.trials_file import TrialsFile
 from swarm.research.experiment import Knob
 from swarm.research.promotion import NoiseFloor
@@ -59,7 +59,7 @@ class FittedObjective:
 
     def __init__(self, file: TrialsFile) -> None:
         self.metric, self.ranges, self.start = file.metric, file.ranges, file.start
-        self.minimize = True
+        self.minimize, self.at_once = True, 1
         self._configs = [trial.config for trial in file.trials if trial.value is not None]
         self._cube = Cube(file.ranges, file.start)
         self._score, self._runs = _models(self._cube, *_columns(file))
@@ -83,17 +83,19 @@ class FittedObjective:
         """The score without noise."""
         return float(self.means([config])[0])
 
-    def measure(self, config: Config, seed: int, *, share: float = 1.0, after: float = 0.0) -> Measured:
-        """One trial, or the part of it from ``after`` to ``share`` of its budget. A failure shows at once.
+    def measure(self, wanted: Measurement) -> Measured:
+        """One trial, or the part of it that is wanted. A failure shows at once.
 
         The file has no curves. What a part shows is the end disturbed, always alike for one configuration, so much
         that a quarter of the budget ranks configurations with a correlation of 0.89, as was measured on tinytext.
         """
+        config = wanted.config
         if bool(self.fails([config])[0]):
             return Measured(value=None, seconds=self.failed_seconds)
-        noise = self.noise * random.Random(_digest(config, seed)).gauss(0.0, 1.0)
-        early = self._early_sd * random.Random(_digest(config, -1)).gauss(0.0, 1.0) * (1 / share - 1) / 3
-        return Measured(value=self.truth(config) + noise + early, seconds=self.full_seconds * (share - after))
+        noise = self.noise * random.Random(_digest(config, wanted.seed)).gauss(0.0, 1.0)
+        early = self._early_sd * random.Random(_digest(config, -1)).gauss(0.0, 1.0) * (1 / wanted.share - 1) / 3
+        seconds = self.full_seconds * (wanted.share - wanted.after)
+        return Measured(value=self.truth(config) + noise + early, seconds=seconds)
 
     def best_of(self, tried: Sequence[Config]) -> float:
         """The best score known: of the file's configurations and those ``tried``, and around the best of them."""

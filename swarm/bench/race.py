@@ -2,7 +2,8 @@
 
 import heapq
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,16 @@ class Measured:
     seconds: float  # GPU-seconds charged
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A trial that a race wants: to ``share`` of the budget, where ``after`` of it was trained and charged already."""
+
+    config: Config
+    seed: int
+    share: float = 1.0
+    after: float = 0.0
+
+
 class Objective(Protocol):
     """What strategies are compared on."""
 
@@ -28,9 +39,10 @@ class Objective(Protocol):
     minimize: bool
     ranges: Mapping[str, Range]
     start: Config  # everyone's first configuration
+    at_once: int  # measurements it can make at the same time, each in a thread
 
-    def measure(self, config: Config, seed: int, *, share: float = 1.0, after: float = 0.0) -> Measured:
-        """Train to ``share`` of the budget, where ``after`` of it was trained and charged already."""
+    def measure(self, wanted: Measurement) -> Measured:
+        """Train. Takes as long as it takes."""
         ...
 
     def truth(self, config: Config) -> float | None:
@@ -69,9 +81,12 @@ class Race:
         return next((point.best for point in reversed(self.curve) if point.gpu_seconds <= gpu_seconds), None)
 
 
+Course = Generator[Measurement, Measured, Race]  # a race that is told what it asks for
+
+
 def race(
     objective: Objective, name: str, maker: Maker, seed: int, *, gpu_seconds: float, slots: int, gpu_price: float = 1.0
-) -> Race:
+) -> Course:
     """Run one strategy. A trial that would end beyond the budget is not begun; a failed one is charged what it cost,
     and what a model took is charged as the GPU time that it would have paid for at ``gpu_price`` dollars an hour.
 
@@ -90,7 +105,7 @@ def race(
             ticket = strategy.ask()
             spent += (strategy.spending.dollars - paid) / gpu_price * 3600
             paid = strategy.spending.dollars
-            gain, seconds, given_up = _run(objective, strategy, ticket, seed * 100_000 + trials, sign)
+            gain, seconds, given_up = yield from _run(strategy, ticket, seed * 100_000 + trials, sign)
             if spent + seconds > gpu_seconds:
                 open_ = False
                 break
@@ -126,18 +141,18 @@ def race(
 
 
 def _run(
-    objective: Objective, strategy: Strategy, ticket: Ticket, seed: int, sign: float
-) -> tuple[float | None, float, bool]:
+    strategy: Strategy, ticket: Ticket, seed: int, sign: float
+) -> Generator[Measurement, Measured, tuple[float | None, float, bool]]:
     """Gain (larger is better), seconds charged, and whether the strategy gave the trial up at a rung."""
     charged = done = 0.0
     for rung, share in enumerate(strategy.rungs):
-        early = objective.measure(ticket.config, seed, share=share, after=done)
+        early = yield Measurement(config=ticket.config, seed=seed, share=share, after=done)
         charged, done = charged + early.seconds, share
         if early.value is None:
             return None, charged, False
         if not strategy.go_on(ticket, rung, sign * early.value):
             return None, charged, True
-    full = objective.measure(ticket.config, seed, after=done)
+    full = yield Measurement(config=ticket.config, seed=seed, after=done)
     return None if full.value is None else sign * full.value, charged + full.seconds, False
 
 
@@ -151,38 +166,44 @@ class Remembered:
     def __init__(self, objective: Objective, path: Path) -> None:
         self._objective, self._path = objective, path
         self.metric, self.minimize = objective.metric, objective.minimize
-        self.ranges, self.start = objective.ranges, objective.start
+        self.ranges, self.start, self.at_once = objective.ranges, objective.start, objective.at_once
+        self._writing = threading.Lock()
         self._known: dict[str, Measured] = {}
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 if line.endswith("}"):  # the last line may have been cut off
                     row = json.loads(line)
-                    key = _key(row["config"], row["seed"], row["share"], row["after"])
-                    self._known[key] = Measured(value=row[self.metric], seconds=row["seconds"])
+                    wanted = Measurement(config=row["config"], seed=row["seed"], share=row["share"], after=row["after"])
+                    self._known[_key(wanted)] = Measured(value=row[self.metric], seconds=row["seconds"])
 
-    def measure(self, config: Config, seed: int, *, share: float = 1.0, after: float = 0.0) -> Measured:
+    def measure(self, wanted: Measurement) -> Measured:
         """From the file, else measured and written there."""
-        key = _key(config, seed, share, after)
+        key = _key(wanted)
         if key not in self._known:
-            found = self._objective.measure(config, seed, share=share, after=after)
-            row = {
-                "config": dict(config),
-                "status": "failed" if found.value is None else "completed",
-                "seconds": found.seconds,
-                self.metric: found.value,
-                "seed": seed,
-                "share": share,
-                "after": after,
-            }
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            self._known[key] = found
+            found = self._objective.measure(wanted)
+            with self._writing:
+                if key not in self._known:  # two may have wanted the same at once
+                    self._write(wanted, found)
+                    self._known[key] = found
         return self._known[key]
+
+    def _write(self, wanted: Measurement, found: Measured) -> None:
+        row = {
+            "config": dict(wanted.config),
+            "status": "failed" if found.value is None else "completed",
+            "seconds": found.seconds,
+            self.metric: found.value,
+            "seed": wanted.seed,
+            "share": wanted.share,
+            "after": wanted.after,
+        }
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def truth(self, config: Config) -> float | None:
         return self._objective.truth(config)
 
 
-def _key(config: Config, seed: int, share: float, after: float) -> str:
-    return json.dumps([configuration(config, config), seed, share, after])
+def _key(wanted: Measurement) -> str:
+    return json.dumps([configuration(wanted.config, wanted.config), wanted.seed, wanted.share, wanted.after])

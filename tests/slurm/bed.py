@@ -16,6 +16,7 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ import psutil
 
 from swarm.executors.sky.registry import PREFIX
 from tests.slurm.files import GRES_CONF, PROLOG, SLURM_CONF, SSHD_CONFIG, UV_SHIM
-from tests.slurm.packages import NoBed, NoPackages, certificates, install, run, uv, uv_env
+from tests.slurm.packages import NoBed, NotHere, certificates, install, run, uv, uv_env
 
 USER = "nightswarm-bed"
 NODES = ("h100-0", "h200-0")
@@ -68,9 +69,9 @@ class Bed:
     # ── up ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def up(self) -> None:
-        """Install what is missing and start everything; returns when both nodes are idle. Raises NoPackages, NoBed."""
+        """Install what is missing and start everything; returns when both nodes are idle. Raises NotHere, NoBed."""
         if os.getuid() != 0:
-            raise NoPackages("a Slurm bed needs root: it installs packages, makes a user and starts daemons")
+            raise NotHere("a Slurm bed needs root: it installs packages, makes a user and starts daemons")
         install()
         for name in ("run", "log", "state", "dev", "munge", "ssh", "uvcache", *(f"spool/{node}" for node in NODES)):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -103,8 +104,12 @@ class Bed:
         """Slurm wants a device file of its own for each GPU: copies of /dev/null."""
         for number in range(max(self.h100, self.h200)):
             path = self.folder / "dev" / f"nvidia{number}"
-            if not path.exists():
-                os.mknod(path, 0o666 | 0o020000, os.makedev(1, 3))
+            try:
+                os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+            except FileExistsError:
+                pass
+            except PermissionError:
+                raise NotHere("a Slurm bed needs device files, and this machine lets nobody make them") from None
 
     def _make_keys(self) -> None:
         for name in ("host", "user"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.bed import Bed, NoPackages
+from tests.slurm.bed import Bed, NotHere
 
 FOLDER = Path(tempfile.gettempdir()) / "nightswarm-bed"  # kept: SkyPilot's own packages are cached in it
 
@@ -16,7 +16,7 @@ def bed() -> Iterator[Bed]:
     bed = Bed(folder=FOLDER)
     try:
         bed.up()
-    except NoPackages as error:
+    except NotHere as error:
         pytest.skip(str(error))
     try:
         yield bed

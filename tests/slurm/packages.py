@@ -24,23 +24,23 @@ class NoBed(Exception):
     """The bed does not come up; the message says why."""
 
 
-class NoPackages(NoBed):
-    """Debian's packages cannot be installed here."""
+class NotHere(NoBed):
+    """This machine cannot hold a bed: Debian's packages cannot be installed, or device files cannot be made."""
 
 
 def install() -> None:
-    """Debian's packages, where they are missing. Raises NoPackages where they cannot be had."""
+    """Debian's packages, where they are missing. Raises NotHere where they cannot be had."""
     missing = [name for name in PACKAGES if "install ok installed" not in _dpkg(name)]
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise NoPackages(f"no apt-get to install {' '.join(missing)} with")
+        raise NotHere(f"no apt-get to install {' '.join(missing)} with")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *missing]):
         done = subprocess.run(["apt-get", *command], env=env, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
-            raise NoPackages(f"Debian packages cannot be installed: {said[-1] if said else command[0]}")
+            raise NotHere(f"Debian packages cannot be installed: {said[-1] if said else command[0]}")
 
 
 def _dpkg(package: str) -> str:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from swarm.assemble.benching import studio
-from swarm.bench.contest import contest, entrants, words_of
+from swarm.bench.contest import contest, entrants, side_by_side, words_of
 from swarm.bench.objective import FittedObjective, cross_validate
-from swarm.bench.race import Measured, Point, Race, Remembered, race
+from swarm.bench.race import Course, Measured, Measurement, Objective, Point, Race, Remembered, race
 from swarm.bench.report import Rules, plot, summary
-from swarm.bench.strategies import Config, Greedy, peers
+from swarm.bench.strategies import Config, Greedy, Maker, peers
 from swarm.bench.trials_file import TrialsFile, read_trials
 from swarm.cli import app
 from swarm.errors import InputError, SwarmError
@@ -46,20 +47,30 @@ def score(config: Config) -> float | None:
 class Bowl:
     """An objective in memory that counts what it was asked."""
 
-    metric, minimize, ranges, start = "loss", True, RANGES, START
+    metric, minimize, ranges, start, at_once = "loss", True, RANGES, START, 1
 
     def __init__(self) -> None:
         self.asked: list[tuple[Config, float]] = []
 
-    def measure(self, config: Config, seed: int, *, share: float = 1.0, after: float = 0.0) -> Measured:
-        self.asked.append((config, share))
-        value = score(config)
+    def measure(self, wanted: Measurement) -> Measured:
+        self.asked.append((wanted.config, wanted.share))
+        value = score(wanted.config)
         if value is None:
             return Measured(value=None, seconds=10.0)
-        return Measured(value=value + random.Random(seed).gauss(0, 0.001), seconds=100.0 * (share - after))
+        noise = random.Random(wanted.seed).gauss(0, 0.001)
+        return Measured(value=value + noise, seconds=100.0 * (wanted.share - wanted.after))
 
     def truth(self, config: Config) -> float | None:
         return score(config)
+
+
+def raced(
+    objective: Objective, name: str, maker: Maker, *, gpu_seconds: float, slots: int = 1, gpu_price: float = 1.0
+) -> Race:
+    """One race by itself, to its end."""
+    course = race(objective, name, maker, 1, gpu_seconds=gpu_seconds, slots=slots, gpu_price=gpu_price)
+    (ran,) = side_by_side(objective, [course])
+    return ran
 
 
 def trials_of(count: int) -> list[dict[str, Any]]:
@@ -128,17 +139,17 @@ def test_a_fitted_objective_scores_and_fails_as_the_trials_did(file: TrialsFile)
     assert objective.noise == pytest.approx(0.001, rel=0.5)
     assert objective.truth(START) == pytest.approx(score(START), abs=0.003)
     wide = {**START, "WIDTH": 250}
-    assert objective.measure(wide, 1) == Measured(value=None, seconds=12.0)
-    assert objective.measure(START, 1) == objective.measure(START, 1)
-    assert objective.measure(START, 1).seconds == 300.0
-    assert objective.measure(START, 1, share=0.25).seconds == 75.0
+    assert objective.measure(Measurement(config=wide, seed=1)) == Measured(value=None, seconds=12.0)
+    whole, quarter = Measurement(config=START, seed=1), Measurement(config=START, seed=1, share=0.25)
+    assert objective.measure(whole) == objective.measure(whole)
+    assert (objective.measure(whole).seconds, objective.measure(quarter).seconds) == (300.0, 75.0)
     assert objective.best_of([]) == pytest.approx(1.0, abs=0.005)
 
 
 @pytest.mark.parametrize("name", ["random", "tpe", "cmaes", "gp", "asha", "greedy", "swarm"])
 def test_every_strategy_keeps_to_the_budget_and_the_ranges(name: str) -> None:
     bowl = Bowl()
-    ran = race(bowl, name, entrants([name], find_task("tinytext"))[name], 1, gpu_seconds=2000.0, slots=1)
+    ran = raced(bowl, name, entrants([name], find_task("tinytext"))[name], gpu_seconds=2000.0)
     assert bowl.asked[0][0] == START
     assert ran.curve[-1].gpu_seconds <= 2000.0
     assert all(in_range(config[key], within) for config, _ in bowl.asked for key, within in RANGES.items())
@@ -148,7 +159,7 @@ def test_every_strategy_keeps_to_the_budget_and_the_ranges(name: str) -> None:
 
 
 def test_slots_share_one_budget_and_time_runs_for_all() -> None:
-    one, four = (race(Bowl(), "greedy", Greedy, 1, gpu_seconds=4000.0, slots=slots) for slots in (1, 4))
+    one, four = (raced(Bowl(), "greedy", Greedy, gpu_seconds=4000.0, slots=slots) for slots in (1, 4))
     assert four.curve[-1].gpu_seconds <= 4000.0
     assert four.curve[-1].wall_seconds <= 0.4 * one.curve[-1].wall_seconds
 
@@ -171,6 +182,34 @@ def test_a_contest_ends_in_a_table_with_paired_tests(tmp_path: Path) -> None:
     assert len(said) == 6
     plot(ran, rules, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+class Pairs(Bowl):
+    """Makes two measurements at a time; each waits for another that is under way with it."""
+
+    at_once = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._two = threading.Barrier(2)
+
+    def measure(self, wanted: Measurement) -> Measured:
+        self._two.wait(timeout=60)
+        return super().measure(wanted)
+
+
+def test_races_take_turns_as_many_as_there_are_slots_at_once() -> None:
+    def course(number: int) -> Course:
+        for trial in range(6):
+            yield Measurement(config=START, seed=number, share=1 / (trial + 1))
+        point = Point(gpu_seconds=1.0, wall_seconds=1.0, best=1.0)
+        return Race(strategy=str(number), seed=0, trials=6, failed=0, curve=(point,), winner={})
+
+    pairs = Pairs()
+    ran = list(side_by_side(pairs, [course(number) for number in range(4)]))
+    assert sorted(race.strategy for race in ran) == ["0", "1", "2", "3"]
+    turns = [round(1 / share) for _, share in pairs.asked]
+    assert all(abs(turn - 1 - place // 4) <= 1 for place, turn in enumerate(turns))  # nobody runs ahead
 
 
 def ended(name: str, finals: list[float]) -> list[Race]:
@@ -207,7 +246,7 @@ def test_what_a_model_takes_is_charged_like_gpu_time(tmp_path: Path, name: str) 
         config.write_text(f'[models]\nbase_url = "{server.url}"\ninput_price = 1000.0\noutput_price = 2000.0\n')
         with studio([name], config) as room:
             makers = entrants([name], words_of(find_task("tinytext"), Bowl()), room)
-            ran = race(Bowl(), name, makers[name], 1, gpu_seconds=3000.0, slots=1, gpu_price=100.0)
+            ran = raced(Bowl(), name, makers[name], gpu_seconds=3000.0, gpu_price=100.0)
         prompt, completion = server.billed
         assert "loss" in prompt_of(server.requests[0])
         assert "set constants" in prompt_of(server.requests[0])
@@ -226,16 +265,16 @@ def test_a_model_that_talks_nonsense_ends_the_race_in_one_line(tmp_path: Path) -
         config.write_text(f'[models]\nbase_url = "{server.url}"\n')
         with studio(["llm"], config) as room, pytest.raises(SwarmError, match="no usable answer 3 times in a row"):
             maker = entrants(["llm"], find_task("tinytext"), room)["llm"]
-            race(Bowl(), "llm", maker, 1, gpu_seconds=2000.0, slots=1)
+            raced(Bowl(), "llm", maker, gpu_seconds=2000.0)
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     kept = tmp_path / "kept" / "measured.jsonl"
-    first = race(Remembered(Bowl(), kept), "greedy", Greedy, 1, gpu_seconds=1500.0, slots=1)
+    first = raced(Remembered(Bowl(), kept), "greedy", Greedy, gpu_seconds=1500.0)
     text = kept.read_text(encoding="utf-8")
     kept.write_text(text + text.splitlines()[0][:20], encoding="utf-8")  # cut off while writing
     bowl = Bowl()
-    assert race(Remembered(bowl, kept), "greedy", Greedy, 1, gpu_seconds=1500.0, slots=1) == first
+    assert raced(Remembered(bowl, kept), "greedy", Greedy, gpu_seconds=1500.0) == first
     assert bowl.asked == []
     lines = text.splitlines()  # what is kept is a file of trials, but for what was given up early
     rows = [
