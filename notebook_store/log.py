@@ -6,13 +6,15 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack, get_args
+from typing import Literal, TypedDict, TypeVar, Unpack, get_args
 
 from notebook_store.answers import Claim
 from notebook_store.database import Database
 from notebook_store.entry import JSON, Entry, Kind, Relation, digest
 from notebook_store.errors import EntryConflict
 from notebook_store.records import entry_of, insert
+
+T = TypeVar("T")
 
 FILE = "notebook.sqlite3"
 MIGRATIONS = (
@@ -48,7 +50,14 @@ MIGRATIONS = (
     CREATE INDEX factors_by_entry ON factors (seq);
     DROP TABLE IF EXISTS entries_fts
     """,
+    """
+    -- the newest of a kind, without a look at what was appended between them
+    CREATE INDEX entries_by_kind ON entries (kind, created_at, seq);
+    CREATE INDEX entries_of_session_by_kind ON entries (session, kind, created_at, seq)
+    """,
 )
+
+_REMEMBERED = 2_000  # entries, and hypotheses of which it is known what they set
 
 Column = Literal["kind", "author", "session", "task", "outcome"]  # what entries are counted by
 
@@ -72,6 +81,8 @@ class Log:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._changes: dict[int, dict[str, JSON]] = {}  # place of a hypothesis -> what it sets
+        self._entries: dict[int, Entry] = {}  # place -> entry
 
     @classmethod
     def open(cls, folder: Path, *, create: bool) -> Log:
@@ -128,18 +139,38 @@ class Log:
         sql = f"SELECT * FROM entries AS c WHERE {where} ORDER BY created_at DESC, seq DESC LIMIT ?"  # noqa: S608 - only ? inside
         with self.database.read() as connection:
             rows = connection.execute(sql, (*parameters, -1 if limit is None else limit)).fetchall()
-            return [entry_of(connection, row) for row in rows]
+            return [self._read(connection, row) for row in rows]
+
+    def _read(self, connection: sqlite3.Connection, row: sqlite3.Row) -> Entry:
+        """The entry of a row. Small ones are remembered: they never change, and the newest are asked for often."""
+        found = self._entries.get(row["seq"])
+        if found is None:
+            found = entry_of(connection, row)
+            if not found.attachments:
+                _remember(self._entries, row["seq"], found)
+        return found
 
     def changes(self, factor: str, limit: int) -> dict[str, dict[str, JSON]]:
         """Of the newest hypotheses on a constant, what each sets: id -> data["changes"]. Reads nothing older."""
         sql = (
-            "SELECT c.id, json_extract(c.details, '$.data.changes') AS changes "
-            "FROM factors JOIN entries AS c USING (seq) WHERE factor = ? AND kind = ? ORDER BY factors.seq DESC LIMIT ?"
+            "SELECT seq, c.id FROM factors JOIN entries AS c USING (seq) WHERE factor = ? AND kind = ? "
+            "ORDER BY factors.seq DESC LIMIT ?"
         )
         with self.database.read() as connection:
             rows = connection.execute(sql, (factor, Kind.HYPOTHESIS.value, limit)).fetchall()
-        told = {row["id"]: json.loads(row["changes"]) for row in rows if isinstance(row["changes"], str)}
-        return {name: changes for name, changes in told.items() if isinstance(changes, dict)}
+            told = {row["id"]: self._set_by(connection, row["seq"]) for row in rows}
+        return {name: changes for name, changes in told.items() if changes}
+
+    def _set_by(self, connection: sqlite3.Connection, seq: int) -> dict[str, JSON]:
+        """What the hypothesis at a place of the log sets. Remembered: it never changes, and is asked for often."""
+        changes = self._changes.get(seq)
+        if changes is None:
+            sql = "SELECT json_extract(details, '$.data.changes') FROM entries WHERE seq = ?"
+            (text,) = connection.execute(sql, (seq,)).fetchone()
+            found = json.loads(text) if isinstance(text, str) else None
+            changes = found if isinstance(found, dict) else {}
+            _remember(self._changes, seq, changes)
+        return changes
 
     def ids(self, *, after: int = 0) -> list[tuple[int, str]]:
         """(place in the log, id) of the entries behind place `after`, in the order of appending."""
@@ -219,6 +250,13 @@ class Log:
             except (ValueError, LookupError):
                 same = False
         return [] if same else [f"entry {row['id']} is not what was written; restore the log from a copy"]
+
+
+def _remember(kept: dict[int, T], place: int, what: T) -> None:
+    """Keep it, and forget all where there is too much."""
+    if len(kept) >= _REMEMBERED:
+        kept.clear()
+    kept[place] = what
 
 
 def conditions(filters: Filters) -> tuple[str, list[object]]:

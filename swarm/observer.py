@@ -20,7 +20,7 @@ from swarm.research.state import seeds
 from trainer.contract import Direction, Task
 
 _PATIENCE = 0.25  # of a session on one slot, that one validation may take
-HORIZON = 2000  # newest experiments that are shown to whoever proposes and reviews: what a look costs is bounded
+HORIZON = 600  # newest experiments that are shown to whoever proposes and reviews: what a look costs is bounded
 BEST = 200  # of the older ones
 INCUMBENT_REFERENCES = 4  # fresh screening runs of an incumbent; the baseline has its replicates
 

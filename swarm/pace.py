@@ -30,6 +30,7 @@ class Pace:
         self._used = Spent()  # by the slots, as of the last look at the leases
         self._seconds = 0.0  # worked in all runs, as of the last look at the clock
         self._looked_at = lab.clock.now()  # unix seconds
+        self._kept = ("", 0)  # an incumbent and how many changes are kept in it
         self.examining = False  # from then on nothing is set aside for the closing examination
 
     async def begin(self) -> None:
@@ -107,7 +108,10 @@ class Pace:
 
     def _ablation_runs(self, pairs: int) -> int:
         """Trials of an ablation: every change out in turn, then all out that seem worth nothing."""
-        return (len(kept_changes(self._state, taken_apart(self._state))) + 1) * pairs
+        incumbent = taken_apart(self._state)
+        if self._kept[0] != incumbent.id:
+            self._kept = (incumbent.id, len(kept_changes(self._state, incumbent)))
+        return (self._kept[1] + 1) * pairs
 
     def _exam_runs(self) -> int:
         """Trials of the closing examination that are still to be run."""

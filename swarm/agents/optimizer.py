@@ -268,6 +268,8 @@ class _Sampler:
         for config in self._taken:  # RUNNING: the constant liar keeps away from it
             params = self._params(config)
             trials.append(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
+        for trial in trials:
+            trial.distributions = distributions  # it made a copy, which may not be shared
         study.add_trials(trials)
         return study
 

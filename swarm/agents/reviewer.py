@@ -30,6 +30,7 @@ _PLACES = ("holdout", "judge", "harness", "/proc/", "task.toml")  # what a candi
 
 _NEAR = 0.15  # of a range: closer configurations are shown as near
 _NEAR_SHOWN = 3
+_COMPARED = 400  # observations a configuration is compared with, the last ones: what a review costs is bounded
 _PEAKS_NEEDED = 12  # trials with a memory peak before one is predicted
 
 
@@ -148,8 +149,9 @@ def escapes(source: str) -> set[str]:
 def near(proposal: Proposal, context: ReviewContext) -> tuple[str, ...]:
     """Earlier experiments whose configuration lies close, nearest first."""
     knobs = _changed(proposal, context)
-    far = distances(knobs, [o.knobs for o in context.observations], context.ranges)
-    apart = {o.experiment: d for o, d in zip(context.observations, far, strict=True)}
+    compared = context.observations[-_COMPARED:]
+    far = distances(knobs, [o.knobs for o in compared], context.ranges)
+    apart = {o.experiment: d for o, d in zip(compared, far, strict=True)}
     return tuple(sorted((name for name in apart if apart[name] < _NEAR), key=lambda name: apart[name])[:_NEAR_SHOWN])
 
 

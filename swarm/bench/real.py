@@ -29,33 +29,33 @@ class TaskObjective:
 
     def __init__(self, task: Task, slots: Sequence[Slot], root: Path, data_root: Path) -> None:
         """``root``: where trials keep their folders. Prepares the task's data. Raises SwarmError."""
-        self._task, self._executor = task, LocalExecutor(root, data_root)
+        self._task = task
         self._source = task.editable_path.read_text(encoding="utf-8")
         self.start: Config = read_knobs(self._source)
         self.ranges: Mapping[str, Range] = derive_ranges(self.start, task.ranges)
         self.metric, self.minimize = task.metric, task.direction is Direction.MINIMIZE
         self.at_once = len(slots)
-        self._free: SimpleQueue[Slot] = SimpleQueue()
-        for slot in slots:
-            self._free.put(slot)
-        asyncio.run(self._executor.prepare(task, lambda _: None))
+        self._free: SimpleQueue[tuple[Slot, LocalExecutor]] = SimpleQueue()
+        for slot in slots:  # with an executor each: two that want the same trial at once then meet in its folder
+            self._free.put((slot, LocalExecutor(root, data_root)))
+        asyncio.run(LocalExecutor(root, data_root).prepare(task, lambda _: None))
 
     def measure(self, wanted: Measurement) -> Measured:
         """A trial from its beginning, on a slot that is free."""
-        slot = self._free.get()
+        slot, executor = self._free.get()
         try:
             begun = time.monotonic()
-            result = asyncio.run(self._run(wanted, slot))
+            result = asyncio.run(self._run(wanted, slot, executor))
             return Measured(value=result.metric, seconds=result.train_seconds or time.monotonic() - begun)
         finally:
-            self._free.put(slot)
+            self._free.put((slot, executor))
 
     def truth(self, config: Config) -> float | None:
         """Not known: only measuring tells."""
         del config
         return None
 
-    async def _run(self, wanted: Measurement, slot: Slot) -> TrialResult:
+    async def _run(self, wanted: Measurement, slot: Slot, executor: LocalExecutor) -> TrialResult:
         full, config = self._task.budget(TIER), wanted.config
         changes = {name: config[name] for name in self.ranges if config[name] != self.start[name]}
         told = f"{configuration(config, config)} {wanted.seed} {wanted.share}"
@@ -71,11 +71,11 @@ class TaskObjective:
             token=0,
         )
         for _ in range(_ATTEMPTS):
-            await self._executor.submit(order)
-            result = await self._executor.result(order.trial_id)
+            await executor.submit(order)
+            result = await executor.result(order.trial_id)
             if result.outcome not in LOST:
                 return result
-            await self._executor.forget(order.trial_id)
+            await executor.forget(order.trial_id)
         raise SwarmError(
             f"a trial was lost {_ATTEMPTS} times, {result.message}; run the same command when that is mended"
         )

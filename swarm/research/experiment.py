@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeVar
 
 from swarm.errors import IllegalTransition
@@ -21,6 +22,7 @@ def changed(known: T, **changes: Any) -> T:
     """
     made = object.__new__(type(known))
     made.__dict__.update(known.__dict__, **changes)
+    made.__dict__.pop("scored", None)  # what was computed of the one before
     return made
 
 
@@ -232,11 +234,14 @@ class Experiment:
 
     def completed(self, tier: str, accelerator: str | None = None) -> tuple[Trial, ...]:
         """Trials of the *current* candidate on a tier that have a value (and one accelerator type, if given)."""
-        return tuple(
-            trial
-            for trial in self.trials
-            if trial.candidate == self.candidate
-            and trial.tier == tier
-            and trial.completed
-            and accelerator in (None, trial.accelerator)
-        )
+        found = self.scored.get(tier, ())
+        return found if accelerator is None else tuple(trial for trial in found if trial.accelerator == accelerator)
+
+    @cached_property
+    def scored(self) -> Mapping[str, tuple[Trial, ...]]:
+        """Tier -> trials of the current candidate that have a value."""
+        found: dict[str, tuple[Trial, ...]] = {}
+        own = [trial for trial in self.trials if trial.candidate == self.candidate and trial.completed]
+        for tier in dict.fromkeys(trial.tier for trial in own):
+            found[tier] = tuple(trial for trial in own if trial.tier == tier)
+        return found

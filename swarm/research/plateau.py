@@ -34,7 +34,7 @@ def elsewhere(space: Space, seed: int) -> Iterator[Idea]:
 def _lonely(space: Space, chance: np.random.Generator) -> tuple[np.ndarray, str]:
     """Of many random points, the one farthest from all that was tried."""
     rows = space.cube.snapped(chance.random((_FAR, len(space.cube.names))))
-    tried = space.cube.features(space.cube.rows([space.incumbent, *(seen.config for seen in space.seen)]))
+    tried = space.cube.features(space.rows)
     points = space.cube.features(rows)
     squares = (points**2).sum(1)[:, None] + (tried**2).sum(1)[None, :] - 2 * points @ tried.T
     return rows[int(np.argmax(squares.min(axis=1)))], "nothing near it was ever tried"

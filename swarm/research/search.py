@@ -4,6 +4,7 @@ Positions are in units of each range (see ``space``); a gain is positive when be
 """
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,8 @@ import numpy as np
 
 from swarm.research.effects import Effect
 from swarm.research.experiment import Knob
-from swarm.research.space import Cube, configuration, from_unit, is_ordered, to_unit
-from swarm.research.surrogate import Feasibility, Surrogate
+from swarm.research.space import Cube, from_unit, is_ordered, to_unit
+from swarm.research.surrogate import FITTED, Feasibility, Surrogate
 from swarm.research.waves import LADDER, Contrast, design, foldover, ladder, levels
 from trainer.contract import Range
 
@@ -29,8 +30,12 @@ _CROSSED = 0.15  # share of the candidates that mix two good configurations
 _MODEL_FROM = 6  # scored observations before a surrogate says more than chance
 _MODELLED = 300  # best observations it is told: keeps a proposal in milliseconds at any length
 _FEASIBLE = 360  # last observations that tell what runs
+_LONG = 400  # observations of a session whose models' lengths are fitted to a stretch of the last ones
+_APART = 50  # observations from one place where such a stretch may end to the next, on average
 _OPEN = 100  # last configurations without a result that count as measured; those still open are among them
 _CANDIDATES = 400  # neighbours it ranks
+_RANKED = 50  # of these, the first that is new is taken
+_BLOCK = 100  # candidates whose chance to run is looked at together, the most promising first
 _REFINED = (0.5, 0.25)  # the winner's own neighbourhood is searched at these scales
 _SAFE = 0.8  # a neighbour less likely to run than this is passed over where a safer one improves at all
 _STEPS_TRIED = 8  # plain steps of one constant that are drawn for a new one
@@ -71,10 +76,12 @@ class Space:
         self.taken = taken[-_OPEN:]
         self.scored = sorted((s for s in seen if s.gain is not None), key=lambda s: -(s.gain or 0.0))
         self.cube = Cube(ranges, incumbent)
+        self._names = sorted(ranges)
         self._known = {self.key(c) for c in (incumbent, *(s.config for s in seen), *taken)}
 
-    def key(self, config: Config) -> tuple[tuple[str, Knob], ...]:
-        return configuration(config, self.ranges)
+    def key(self, config: Config) -> tuple[Knob | None, ...]:
+        """Equal for configurations that agree on all that is searched."""
+        return tuple([config.get(name) for name in self._names])
 
     def take(self, idea: Idea) -> bool:
         """Whether the idea is new and not doomed; from then on its configuration is known."""
@@ -100,13 +107,37 @@ class Space:
         )
 
     @cached_property
-    def _feasibility(self) -> Feasibility | None:
-        told = [s for s in self.seen if s.infeasible or s.gain is not None]
-        if not any(s.infeasible for s in told):
+    def rows(self) -> np.ndarray:
+        """The incumbent and what was seen, in order."""
+        return self.cube.rows([self.incumbent, *(s.config for s in self.seen)])
+
+    @cached_property
+    def settled(self) -> np.ndarray | None:
+        """Which of ``seen`` the lengths of a model are fitted to in a long session; None: it is not long.
+
+        A stretch of the last ones whose ends lie where the digest of a name happens to be a multiple: it moves on every
+        fifty observations or so, and a fit is remembered meanwhile (content-defined chunks: Muthitacharoen, Chen and
+        Mazieres, SOSP 2001).
+        """
+        if len(self.seen) <= _LONG:
             return None
-        rows = self.cube.rows([self.incumbent, *(s.config for s in told)])
-        ran = np.array([True, *(not s.infeasible for s in told)])
-        return Feasibility(self.cube.features(rows), ran, self.cube.groups, kept=_FEASIBLE)
+        last = range(len(self.seen) - _LONG, len(self.seen))
+        ends = [place for place in last if zlib.crc32(self.seen[place].name.encode()) % _APART == 0]
+        return np.arange(ends[0], ends[-1]) if len(ends) > 1 and ends[-1] - ends[0] >= FITTED else np.array(last)
+
+    @cached_property
+    def _feasibility(self) -> Feasibility | None:
+        told = np.array([s.infeasible or s.gain is not None for s in self.seen], dtype=bool)
+        if not any(s.infeasible for s in self.seen):
+            return None
+        points = self.cube.features(self.rows)
+        ran = np.array([True, *(not s.infeasible for s in self.seen)])
+        which = np.append(True, told)
+        like = None
+        if self.settled is not None:
+            some = 1 + self.settled[told[self.settled]]
+            like = (points[some], ran[some])
+        return Feasibility(points[which], ran[which], self.cube.groups, kept=_FEASIBLE, like=like)
 
 
 def screening(
@@ -250,7 +281,7 @@ def plain(space: Space, seed: int) -> Iterator[Idea]:
     chance = np.random.default_rng((seed, 1))
     best = next((s for s in space.scored if (s.gain or 0.0) > 0), None)
     base = space.cube.rows([best.config if best else space.incumbent])[0]
-    tried = space.cube.rows([space.incumbent, *(s.config for s in space.seen), *space.taken])
+    tried = np.vstack([space.rows, space.cube.rows(space.taken)])
     moves = (np.abs(tried - space.cube.rows([space.incumbent])) > 1e-9).sum(axis=0) + chance.random(len(base))
     for column, within in enumerate(space.ranges.values()):
         if not is_ordered(within):
@@ -281,13 +312,18 @@ class _Model:
     def __init__(self, space: Space) -> None:
         self._space, self._cube = space, space.cube
         best = {s.name for s in space.scored[:_MODELLED]}
-        told = [s for s in space.seen if s.name in best]  # in order, so that most of a fit is remembered
-        configs, gains = [s.config for s in told], [s.gain or 0.0 for s in told]
-        if all(space.key(config) != space.key(space.incumbent) for config in configs):
-            configs, gains = [space.incumbent, *configs], [0.0, *gains]  # gains are measured against the baseline
-        self._rows = self._cube.rows(configs)
+        told = [place for place, s in enumerate(space.seen) if s.name in best]  # in order: most of a fit is remembered
+        gains = np.array([0.0, *(s.gain or 0.0 for s in space.seen)])  # measured against the baseline
+        places = 1 + np.array(told, dtype=int)
+        if all(space.key(space.seen[place].config) != space.key(space.incumbent) for place in told):
+            places = np.append(0, places)
+        self._rows = space.rows[places]
         points = self._cube.features(self._rows)
-        self._surrogate = Surrogate(points, np.array(gains), self._cube.groups)
+        like = None
+        if space.settled is not None:
+            some = 1 + space.settled[[space.seen[place].gain is not None for place in space.settled]]
+            like = (self._cube.features(space.rows[some]), gains[some])
+        self._surrogate = Surrogate(points, gains[places], self._cube.groups, like=like)
         if space.taken:
             self._surrogate.believe(self._cube.features(self._cube.rows(space.taken)))
         believed = self._surrogate.mean(points)
@@ -303,7 +339,8 @@ class _Model:
             near = neighbours(self._cube, top, _CANDIDATES // 4, chance, scale=scale)
             rows, worth = np.vstack([rows, near]), np.append(worth, self._worth(near))
         order = np.argsort(-worth, kind="stable")
-        chosen = next((row for row in rows[order[:50]] if self._space.is_new(self._cube.config(row))), rows[order[0]])
+        ranked = rows[order[:_RANKED]]
+        chosen = next((row for row in ranked if self._space.is_new(self._cube.config(row))), ranked[0])
         self._surrogate.believe(self._cube.features(chosen[None, :]))
         return np.asarray(chosen)
 
@@ -312,9 +349,18 @@ class _Model:
         return float(self._surrogate.mean(self._cube.features(row[None, :]))[0])
 
     def _worth(self, rows: np.ndarray) -> np.ndarray:
-        likely = self._space.feasible(rows)
-        worth = self._surrogate.expected_improvement(self._cube.features(rows)) * likely
-        return np.asarray(np.where(likely >= _SAFE, worth, worth * 1e-3))
+        """Expected improvement times the chance to run; nought of those that cannot be among the best fifty."""
+        improvement = self._surrogate.expected_improvement(self._cube.features(rows))
+        order = np.argsort(-improvement, kind="stable")
+        worth = np.zeros(len(rows))
+        for first in range(0, len(rows), _BLOCK):
+            some = order[first : first + _BLOCK]
+            likely = self._space.feasible(rows[some])
+            worth[some] = improvement[some] * likely * np.where(likely >= _SAFE, 1.0, 1e-3)
+            rest = order[first + _BLOCK :]
+            if len(rest) and np.partition(worth, -_RANKED)[-_RANKED] >= improvement[rest[0]]:
+                break
+        return worth
 
 
 def neighbours(

@@ -4,7 +4,7 @@ import pickle
 import zlib
 from collections.abc import Iterator, Mapping
 
-from swarm.research.experiment import Experiment
+from swarm.research.experiment import Experiment, changed
 
 
 class Shelf(Mapping[str, Experiment]):
@@ -20,7 +20,7 @@ class Shelf(Mapping[str, Experiment]):
 
     def shelve(self, name: str) -> None:
         """Pack an experiment that will hardly change any more."""
-        plain = pickle.dumps(self[name], protocol=pickle.HIGHEST_PROTOCOL)
+        plain = pickle.dumps(changed(self[name]), protocol=pickle.HIGHEST_PROTOCOL)
         self._typical = self._typical or plain
         packer = zlib.compressobj(9, zdict=self._typical)
         self._all[name] = packer.compress(plain) + packer.flush()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from swarm.errors import InputError
 from swarm.research.experiment import Knob
@@ -92,16 +92,19 @@ def distances(a: Mapping[str, Knob], others: Sequence[Mapping[str, Knob]], range
 
     total = np.zeros(len(others))
     for name, within in ranges.items():
-        has = np.array([name in other for other in others], dtype=bool)
+        values = [other.get(name) for other in others]
+        lacking = np.array([value is None for value in values], dtype=bool)
         if name not in a:
-            total += has
+            total += ~lacking
             continue
-        values = [other.get(name, a[name]) for other in others]
+        mine = a[name]
+        if lacking.any():
+            values = [mine if value is None else value for value in values]
         if is_ordered(within):
-            total += (to_units(values, within) - to_unit(a[name], within)) ** 2
+            total += (to_units(cast("list[Knob]", values), within) - to_unit(mine, within)) ** 2
         else:
-            total += [value != a[name] for value in values]
-        total += ~has
+            total += [value != mine for value in values]
+        total += lacking
     return np.asarray(np.sqrt(total))
 
 

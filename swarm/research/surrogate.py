@@ -97,11 +97,20 @@ class Surrogate:
     """
 
     def __init__(
-        self, points: "np.ndarray", gains: "np.ndarray", groups: tuple[int, ...], *, fitted: int = FITTED
+        self,
+        points: "np.ndarray",
+        gains: "np.ndarray",
+        groups: tuple[int, ...],
+        *,
+        fitted: int = FITTED,
+        like: "tuple[np.ndarray, np.ndarray] | None" = None,
     ) -> None:
-        """At least two observations; ``fitted``: how many of them the lengths are fitted to."""
-        chosen = _chosen(len(gains), fitted)
-        found = fit(points[chosen], _drawn_together(gains[chosen])[0], groups)
+        """At least two observations; ``fitted``: how many the lengths are fitted to, of these, or of the points and
+        gains ``like`` which they are.
+        """
+        some, theirs = like or (points, gains)
+        chosen = _chosen(len(theirs), fitted)
+        found = fit(some[chosen], _drawn_together(theirs[chosen])[0], groups)
         seen, self._top, self._spread = _drawn_together(gains)
         self._process = GaussianProcess(points, seen, groups=groups, fit=found, mean=None)
         self._best = float(self._process.mean(points).max())  # the best believed, not the luckiest
@@ -149,15 +158,17 @@ class Feasibility:
         *,
         fitted: int = FITTED,
         kept: int | None = None,
+        like: "tuple[np.ndarray, np.ndarray] | None" = None,
     ) -> None:
         """At least two points; ``kept``: how many it is told at most, the last ones, a third of them failures where
-        there are so many. None: all.
+        there are so many. None: all. ``fitted`` and ``like`` as with a Surrogate.
         """
         import numpy as np
 
         labels = np.where(ran, 1.0, -1.0)
-        chosen = _chosen(len(labels), fitted)
-        found = fit(points[chosen], labels[chosen], groups)
+        some, theirs = (points, labels) if like is None else (like[0], np.where(like[1], 1.0, -1.0))
+        chosen = _chosen(len(theirs), fitted)
+        found = fit(some[chosen], theirs[chosen], groups)
         if kept is not None:
             failed = np.flatnonzero(~ran)[-(kept // 3) :]
             last = np.sort(np.append(failed, np.flatnonzero(ran)[-(kept - len(failed)) :]))

@@ -302,7 +302,7 @@ def test_a_newer_notebook_is_left_alone(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     for opening in (Notebook.read, lambda folder: Notebook.open(folder, embedder=WordEmbedder())):
-        with pytest.raises(NewerSchema, match="schema version 99, this program knows up to 2; update the program"):
+        with pytest.raises(NewerSchema, match="schema version 99, this program knows up to 3; update the program"):
             opening(tmp_path)
 
 
