@@ -13,7 +13,7 @@ from notebook_store.log import Log
 MOST_GROUNDS = 50  # entries that are told of what an entry rests on
 NEAR_DISTANCE = 0.15  # of two configurations: closer ones are near
 NEAR_MEANING = 0.6  # cosine of two hypotheses: higher ones are near
-COMPARED = 50  # newest hypotheses on each constant whose configuration is compared
+COMPARED = 30  # newest hypotheses on each constant whose configuration is compared
 
 
 def tried(log: Log, entry: Entry) -> list[Tried]:

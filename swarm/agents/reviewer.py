@@ -8,6 +8,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from notebook_store.entry import Kind
 from notebook_store.notebook import Notebook
@@ -30,7 +31,7 @@ _PLACES = ("holdout", "judge", "harness", "/proc/", "task.toml")  # what a candi
 
 _NEAR = 0.15  # of a range: closer configurations are shown as near
 _NEAR_SHOWN = 3
-_COMPARED = 400  # observations a configuration is compared with, the last ones: what a review costs is bounded
+_COMPARED = 200  # observations a configuration is compared with, the last ones: what a review costs is bounded
 _PEAKS_NEEDED = 12  # trials with a memory peak before one is predicted
 
 
@@ -121,9 +122,10 @@ def find_faults(proposal: Proposal, context: ReviewContext) -> Iterator[str]:
         yield f"{worse.experiment} ran out of memory with the same constants no more extreme"
 
 
-def escapes(source: str) -> set[str]:
+@lru_cache(maxsize=64)  # a parent's file is looked at again for each of its children
+def escapes(source: str) -> frozenset[str]:
     """What a file does that a trial must not, one phrase each. A first fence: the sandbox is the wall."""
-    found = set()
+    found: set[str] = set()
     tree = ast.parse(source)
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings say, not do
     for node in ast.walk(tree):
@@ -143,7 +145,7 @@ def escapes(source: str) -> set[str]:
                 found.add(f"it reaches for {node.attr}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             found |= {f"it names '{place}'" for place in _PLACES if place in node.value.lower()}
-    return found
+    return frozenset(found)
 
 
 def near(proposal: Proposal, context: ReviewContext) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ class LeaseDesk:
                     async with asyncio.timeout(self._poll_seconds):
                         await self._changed.wait()
                 except TimeoutError:  # another process may have granted our requests or freed slots, a slot may be due
-                    self._hand_out(await self.call(self.manager.live))
+                    self._hand_out(await self.call(self.manager.live, set(self._waiters)))
         except SwarmError as error:
             for waiter in self._waiters.values():
                 if not waiter.done():
@@ -166,8 +166,8 @@ class LeaseDesk:
             withdrawn = await self.call(self.manager.withdraw, request_id)
         except DiskFull:
             return  # it stays in line; the session that is resumed takes it out
-        for lease in [] if withdrawn else await self.call(self.manager.live):
-            if lease.request_id == request_id and lease.state == State.GRANTED:
+        for lease in [] if withdrawn else await self.call(self.manager.live, {request_id}):
+            if lease.state == State.GRANTED:
                 await self.release(lease.token)
 
 

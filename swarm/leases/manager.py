@@ -7,7 +7,7 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -235,10 +235,10 @@ class LeaseManager:
 
     # ── what `swarm leases` and a resumed session see ───────────────────────────────────────────────────
 
-    def live(self) -> list[Lease]:
-        """Leases that hold a slot, expired ones included, oldest first."""
+    def live(self, requests: Collection[str] | None = None) -> list[Lease]:
+        """Leases that hold a slot, expired ones included, oldest first: all, or those of some requests."""
         with self._lock:
-            return standing.live(self._db)
+            return standing.live(self._db, requests)
 
     def held_by(self, session: str) -> list[Lease]:
         """Those of ``live`` that belong to one session: what it re-attaches to after a restart."""

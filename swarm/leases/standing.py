@@ -1,6 +1,7 @@
 """Who holds which slot and who waits: what `swarm leases` shows and a resumed session goes on from."""
 
 import sqlite3
+from collections.abc import Collection
 
 from swarm.leases.lease import Lease, SlotState, Waiting, lease_of, slot_of
 
@@ -9,9 +10,10 @@ _HOLDERS, _IN_LINE = f"{_LEASES} = s.token", f"{_LEASES} = s.next"
 HELD = f"{_LEASES} IN (s.token, s.next)"  # leases that hold a slot or stand in line for one
 
 
-def live(db: sqlite3.Connection) -> list[Lease]:
-    """Leases that hold a slot or stand in line, expired ones included, oldest first."""
-    return [lease_of(row) for row in db.execute(f"{HELD} ORDER BY l.token")]
+def live(db: sqlite3.Connection, requests: Collection[str] | None = None) -> list[Lease]:
+    """Leases that hold a slot or stand in line, expired ones included, oldest first: all, or those of some requests."""
+    rows = db.execute(f"{HELD} ORDER BY l.token")
+    return [lease_of(row) for row in rows if requests is None or row["request"] in requests]
 
 
 def queue(db: sqlite3.Connection, now: float) -> list[Waiting]:

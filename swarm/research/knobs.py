@@ -1,11 +1,13 @@
 """The constants on top of the editable file: read, set and compared through its syntax tree. Pure."""
 
 import ast
+import hashlib
 import math
 import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from swarm.errors import InputError
 from swarm.research.experiment import Knob
@@ -78,10 +80,15 @@ def derive_ranges(knobs: Mapping[str, Knob], task_ranges: Mapping[str, Range]) -
 def same_but_for_seed(a: str, b: str) -> bool:
     """Whether two files are one but for random seeds, comments, layout, docstrings."""
     try:
-        trees = [_SeedBlind().visit(ast.parse(source)) for source in (a, b)]
+        return _seed_blind(a) == _seed_blind(b)
     except (SyntaxError, ValueError):
         return a == b
-    return ast.dump(trees[0]) == ast.dump(trees[1])
+
+
+@lru_cache(maxsize=64)
+def _seed_blind(source: str) -> bytes:
+    """A digest of a file without its random seeds, comments, layout, docstrings."""
+    return hashlib.sha256(ast.dump(_SeedBlind().visit(ast.parse(source))).encode()).digest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +99,8 @@ class _Spot:
     node: ast.expr  # the literal
 
 
-def _spots(source: str) -> dict[str, _Spot]:
+@lru_cache(maxsize=64)  # a parent's file is read again for each of its children
+def _spots(source: str) -> Mapping[str, _Spot]:
     try:
         body = ast.parse(source).body
     except (SyntaxError, ValueError) as error:

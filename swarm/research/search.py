@@ -33,7 +33,7 @@ _FEASIBLE = 360  # last observations that tell what runs
 _LONG = 400  # observations of a session whose models' lengths are fitted to a stretch of the last ones
 _APART = 50  # observations from one place where such a stretch may end to the next, on average
 _OPEN = 100  # last configurations without a result that count as measured; those still open are among them
-_CANDIDATES = 400  # neighbours it ranks
+_CANDIDATES = 400  # neighbours it ranks; half as many in a long session, whose steps are small
 _RANKED = 50  # of these, the first that is new is taken
 _BLOCK = 100  # candidates whose chance to run is looked at together, the most promising first
 _REFINED = (0.5, 0.25)  # the winner's own neighbourhood is searched at these scales
@@ -332,11 +332,12 @@ class _Model:
 
     def choose(self, chance: np.random.Generator) -> np.ndarray:
         """The most promising row that is new; it counts as tried from then on."""
-        rows = neighbours(self._cube, self._bases, _CANDIDATES, chance)
+        many = _CANDIDATES if self._space.settled is None else _CANDIDATES // 2
+        rows = neighbours(self._cube, self._bases, many, chance)
         worth = self._worth(rows)
         for scale in _REFINED:
             top = rows[np.argsort(-worth, kind="stable")[:3]]
-            near = neighbours(self._cube, top, _CANDIDATES // 4, chance, scale=scale)
+            near = neighbours(self._cube, top, many // 4, chance, scale=scale)
             rows, worth = np.vstack([rows, near]), np.append(worth, self._worth(near))
         order = np.argsort(-worth, kind="stable")
         ranked = rows[order[:_RANKED]]

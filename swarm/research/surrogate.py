@@ -206,7 +206,11 @@ def _kernel(a: "np.ndarray", b: "np.ndarray") -> "np.ndarray":
 
     r = cdist(a, b)
     r *= math.sqrt(5)
-    return np.asarray((1 + r + r * r / 3) * np.exp(-r))
+    found = r * r
+    found /= 3
+    found += 1 + r
+    found *= np.exp(-r)
+    return np.asarray(found)
 
 
 def _drawn_together(gains: "np.ndarray") -> "tuple[np.ndarray, float, float]":
