@@ -33,10 +33,6 @@ from swarm.research.knobs import set_knobs
 from swarm.research.plateau import elsewhere
 from swarm.research.search import (
     SIGNIFICANT,
-    Config,
-    Idea,
-    Seen,
-    Space,
     crossed,
     followed,
     local,
@@ -46,6 +42,7 @@ from swarm.research.search import (
     screening,
 )
 from swarm.research.space import ends, from_unit, in_range, is_ordered, to_unit
+from swarm.research.tried import Config, Idea, Seen, Space
 from swarm.research.waves import DESIGNED, LADDER, Contrast
 from trainer.contract import Direction, Outcome, Range
 
@@ -55,8 +52,8 @@ if TYPE_CHECKING:
 _MOST_FACTORS = 11  # of a screening wave: 12 runs
 _MOST_WAVES = 5  # designed ones around one incumbent, before what is known is only followed
 _PORTFOLIO, _PLAIN_TURNS, _TPE_TURN = 10, (2, 7), 9  # of ten proposals, which are plain steps and one of TPE's
-_RECALLED = 80  # insights of the session, the newest: what a proposal costs is bounded
-_TOLD = 400  # observations told to TPE, the last ones; half as many in a long session
+_RECALLED = 40  # insights of the session, the newest: what a proposal costs is bounded
+_TOLD = 400  # observations told to TPE, the last ones; a quarter of them in a long session
 _BOLD = 2  # steps of a constant in a design that looks further away
 _TRIES = 400  # candidates looked at for one batch before it is left short
 _INFEASIBLE = {Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.DIVERGED}
@@ -257,7 +254,7 @@ class _Sampler:
         sampler = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=self._seed)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         distributions = self._distributions()
-        many = _TOLD if self._space.settled is None else _TOLD // 2
+        many = _TOLD if self._space.settled is None else _TOLD // 4
         last = self._seen[-many:]
         names = {seen.name for seen in last}
         best = [seen for seen in self._space.scored[: many // 4] if seen.name not in names]

@@ -23,7 +23,7 @@ def bench(  # noqa: PLR0917 (Typer calls it by name)
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Races of each strategy.")] = 8,
     gpu_hours: Annotated[float, typer.Option("--gpu-hours", min=0.0, help="Budget of one race.")] = 24.0,
-    slots: Annotated[int, typer.Option("--slots", min=1, help="Trials at once; with --task only 1.")] = 1,
+    slots: Annotated[int, typer.Option("--slots", min=1, help="Trials of one race at once; with --task only 1.")] = 1,
     gpu_price: Annotated[
         float, typer.Option("--gpu-price", min=0.01, help="Dollars a GPU-hour, at which tokens are charged.")
     ] = 3.0,
@@ -54,7 +54,7 @@ def bench(  # noqa: PLR0917 (Typer calls it by name)
         print(line, file=sys.stderr, flush=True)
 
     if task is not None and slots > 1:
-        raise InputError("--task trains one trial at a time; leave --slots out")
+        raise InputError("with --task a race has one slot of this machine; leave --slots out")
     folder = Home(home, create=True).root / "bench" if task is not None else home / "bench"
     names = named(strategies)
     like = find_task(task or "tinytext")  # a file of trials has no task of its own

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from swarm.research.search import Idea, Space
+from swarm.research.tried import Idea, Space
 
 FIRST_WAVES = 4  # waves without a confirmed gain that make a plateau
 _FAR = 200  # random points of which the loneliest is taken

@@ -4,21 +4,17 @@ Positions are in units of each range (see ``space``); a gain is positive when be
 """
 
 import math
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from swarm.research.effects import Effect
 from swarm.research.experiment import Knob
 from swarm.research.space import Cube, from_unit, is_ordered, to_unit
-from swarm.research.surrogate import FITTED, Feasibility, Surrogate
+from swarm.research.surrogate import FITTED, Surrogate
+from swarm.research.tried import SETTLED, Config, Idea, Space
 from swarm.research.waves import LADDER, Contrast, design, foldover, ladder, levels
 from trainer.contract import Range
-
-Config = Mapping[str, Knob]  # every constant of a candidate
 
 SIGNIFICANT = 0.10  # two-sided p below which an effect is followed: a wrong one costs a screening trial, no more
 _LADDERS = 3  # factors whose winning direction is pushed on by themselves
@@ -29,115 +25,13 @@ _FACTORS = (0.3, 0.3, 0.2, 0.1, 0.1)  # how often one, two, ... constants are mo
 _CROSSED = 0.15  # share of the candidates that mix two good configurations
 _MODEL_FROM = 6  # scored observations before a surrogate says more than chance
 _MODELLED = 300  # best observations it is told: keeps a proposal in milliseconds at any length
-_FEASIBLE = 360  # last observations that tell what runs
-_LONG = 400  # observations of a session whose models' lengths are fitted to a stretch of the last ones
-_APART = 50  # observations from one place where such a stretch may end to the next, on average
-_OPEN = 100  # last configurations without a result that count as measured; those still open are among them
 _CANDIDATES = 400  # neighbours it ranks; half as many in a long session, whose steps are small
-_RANKED = 50  # of these, the first that is new is taken
+RANKED = 50  # of these, the first that is new is taken
 _BLOCK = 100  # candidates whose chance to run is looked at together, the most promising first
 _REFINED = (0.5, 0.25)  # the winner's own neighbourhood is searched at these scales
 _SAFE = 0.8  # a neighbour less likely to run than this is passed over where a safer one improves at all
 _STEPS_TRIED = 8  # plain steps of one constant that are drawn for a new one
 _BASES = 5  # configurations of the largest expected gain that neighbours are drawn from
-
-
-@dataclass(frozen=True, kw_only=True)
-class Idea:
-    """A configuration worth a trial, and why."""
-
-    config: Config
-    kind: str  # screening, combination, ladder, local or sampler
-    why: str  # what speaks for it, for a person
-    expected: float | None = None  # gain, metric units
-    design: str = "search"  # how its wave is analysed
-    factors: tuple[str, ...] = ()  # whose findings led here
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """One observed configuration."""
-
-    name: str  # the experiment's
-    config: Config
-    gain: float | None  # None: no value
-    infeasible: bool  # the configuration itself failed: crashed, diverged, out of memory or time
-
-
-class Space:
-    """The search space around one incumbent, and what was tried in it."""
-
-    def __init__(
-        self, incumbent: Config, ranges: Mapping[str, Range], seen: Sequence[Seen], taken: Sequence[Config]
-    ) -> None:
-        self.incumbent = incumbent
-        self.ranges = ranges
-        self.seen = seen
-        self.taken = taken[-_OPEN:]
-        self.scored = sorted((s for s in seen if s.gain is not None), key=lambda s: -(s.gain or 0.0))
-        self.cube = Cube(ranges, incumbent)
-        self._names = sorted(ranges)
-        self._known = {self.key(c) for c in (incumbent, *(s.config for s in seen), *taken)}
-
-    def key(self, config: Config) -> tuple[Knob | None, ...]:
-        """Equal for configurations that agree on all that is searched."""
-        return tuple([config.get(name) for name in self._names])
-
-    def take(self, idea: Idea) -> bool:
-        """Whether the idea is new and not doomed; from then on its configuration is known."""
-        if not self.is_new(idea.config) or self.doomed(idea.config):
-            return False
-        self._known.add(self.key(idea.config))
-        return True
-
-    def is_new(self, config: Config) -> bool:
-        """Whether a configuration was neither tried nor proposed."""
-        return self.key(config) not in self._known
-
-    def doomed(self, config: Config) -> bool:
-        """Whether a configuration is more likely to fail than not."""
-        return bool(self.feasible(self.cube.rows([config]))[0] < 0.5)
-
-    def feasible(self, rows: np.ndarray) -> np.ndarray:
-        """How likely each is to run; 1 before anything has failed."""
-        import numpy as np
-
-        return (
-            np.ones(len(rows)) if self._feasibility is None else self._feasibility.probability(self.cube.features(rows))
-        )
-
-    @cached_property
-    def rows(self) -> np.ndarray:
-        """The incumbent and what was seen, in order."""
-        return self.cube.rows([self.incumbent, *(s.config for s in self.seen)])
-
-    @cached_property
-    def settled(self) -> np.ndarray | None:
-        """Which of ``seen`` the lengths of a model are fitted to in a long session; None: it is not long.
-
-        A stretch of the last ones whose ends lie where the digest of a name happens to be a multiple: it moves on every
-        fifty observations or so, and a fit is remembered meanwhile (content-defined chunks: Muthitacharoen, Chen and
-        Mazieres, SOSP 2001).
-        """
-        if len(self.seen) <= _LONG:
-            return None
-        last = range(len(self.seen) - _LONG, len(self.seen))
-        ends = [place for place in last if zlib.crc32(self.seen[place].name.encode()) % _APART == 0]
-        return np.arange(ends[0], ends[-1]) if len(ends) > 1 and ends[-1] - ends[0] >= FITTED else np.array(last)
-
-    @cached_property
-    def _feasibility(self) -> Feasibility | None:
-        told = np.array([s.infeasible or s.gain is not None for s in self.seen], dtype=bool)
-        if not any(s.infeasible for s in self.seen):
-            return None
-        points = self.cube.features(self.rows)
-        ran = np.array([True, *(not s.infeasible for s in self.seen)])
-        which = np.append(True, told)
-        like = None
-        if self.settled is not None:
-            some = 1 + self.settled[told[self.settled]]
-            like = (points[some], ran[some])
-        return Feasibility(points[which], ran[which], self.cube.groups, kept=_FEASIBLE, like=like)
 
 
 def screening(
@@ -319,11 +213,11 @@ class _Model:
             places = np.append(0, places)
         self._rows = space.rows[places]
         points = self._cube.features(self._rows)
-        like = None
-        if space.settled is not None:
-            some = 1 + space.settled[[space.seen[place].gain is not None for place in space.settled]]
-            like = (self._cube.features(space.rows[some]), gains[some])
-        self._surrogate = Surrogate(points, gains[places], self._cube.groups, like=like)
+        settled = () if space.settled is None else space.settled
+        some = [1 + place for place in settled if space.seen[place].gain is not None]
+        like = (self._cube.features(space.rows[some]), gains[some]) if len(some) >= _MODEL_FROM else None
+        fitted = FITTED if like is None else SETTLED
+        self._surrogate = Surrogate(points, gains[places], self._cube.groups, fitted=fitted, like=like)
         if space.taken:
             self._surrogate.believe(self._cube.features(self._cube.rows(space.taken)))
         believed = self._surrogate.mean(points)
@@ -340,7 +234,7 @@ class _Model:
             near = neighbours(self._cube, top, many // 4, chance, scale=scale)
             rows, worth = np.vstack([rows, near]), np.append(worth, self._worth(near))
         order = np.argsort(-worth, kind="stable")
-        ranked = rows[order[:_RANKED]]
+        ranked = rows[order[:RANKED]]
         chosen = next((row for row in ranked if self._space.is_new(self._cube.config(row))), ranked[0])
         self._surrogate.believe(self._cube.features(chosen[None, :]))
         return np.asarray(chosen)
@@ -350,18 +244,23 @@ class _Model:
         return float(self._surrogate.mean(self._cube.features(row[None, :]))[0])
 
     def _worth(self, rows: np.ndarray) -> np.ndarray:
-        """Expected improvement times the chance to run; nought of those that cannot be among the best fifty."""
         improvement = self._surrogate.expected_improvement(self._cube.features(rows))
-        order = np.argsort(-improvement, kind="stable")
-        worth = np.zeros(len(rows))
-        for first in range(0, len(rows), _BLOCK):
-            some = order[first : first + _BLOCK]
-            likely = self._space.feasible(rows[some])
-            worth[some] = improvement[some] * likely * np.where(likely >= _SAFE, 1.0, 1e-3)
-            rest = order[first + _BLOCK :]
-            if len(rest) and np.partition(worth, -_RANKED)[-_RANKED] >= improvement[rest[0]]:
-                break
-        return worth
+        return worths(improvement, lambda places: self._space.feasible(rows[places]))
+
+
+def worths(improvement: np.ndarray, likely: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What candidates are worth: the improvement expected of each times its chance to run, as ``likely`` tells it of
+    places; nought of those that cannot be among the best, whose chance nobody asks for.
+    """
+    order = np.argsort(-improvement, kind="stable")
+    worth = np.zeros(len(improvement))
+    for first in range(0, len(order), _BLOCK):
+        some, rest = order[first : first + _BLOCK], order[first + _BLOCK :]
+        chance = likely(some)
+        worth[some] = improvement[some] * chance * np.where(chance >= _SAFE, 1.0, 1e-3)
+        if len(rest) and np.partition(worth, -RANKED)[-RANKED] >= improvement[rest[0]]:
+            break
+    return worth
 
 
 def neighbours(

@@ -320,5 +320,5 @@ def test_a_notebook_of_the_first_version_is_brought_up_to_date_with_nothing_lost
         assert found(notebook, "orthogonalised update")[0] == "muon"
         assert len(notebook.identity()) == 12
     with sqlite3.connect(tmp_path / "notebook.sqlite3") as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     connection.close()

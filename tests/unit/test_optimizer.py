@@ -14,8 +14,9 @@ from swarm.ports import Brief, Observation
 from swarm.research.effects import Effect, code, main_effects, trends
 from swarm.research.experiment import Knob, Proposal
 from swarm.research.knobs import read_knobs
-from swarm.research.search import Seen, Space, followed
+from swarm.research.search import followed
 from swarm.research.space import from_unit, to_unit
+from swarm.research.tried import Seen, Space
 from tests.fake_embedder import WordEmbedder
 from trainer.contract import Direction, Range, find_task
 

@@ -1,0 +1,119 @@
+"""What was tried around an incumbent, as a search sees it. Pure.
+
+Positions are in units of each range (see ``space``); a gain is positive when better.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from swarm.research.experiment import Knob
+from swarm.research.space import Cube
+from swarm.research.surrogate import FITTED, Feasibility
+from trainer.contract import Range
+
+Config = Mapping[str, Knob]  # every constant of a candidate
+
+_FEASIBLE = 360  # last observations that tell what runs
+_OPEN = 100  # last configurations without a result that count as measured; those still open are among them
+_LONG = 400  # observations of a session whose models' lengths are fitted to a stretch of the last ones
+SETTLED = 100  # of them, the points that the lengths are fitted to
+_APART = 50  # observations from one place where such a stretch may end to the next, on average
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idea:
+    """A configuration worth a trial, and why."""
+
+    config: Config
+    kind: str  # screening, combination, ladder, local or sampler
+    why: str  # what speaks for it, for a person
+    expected: float | None = None  # gain, metric units
+    design: str = "search"  # how its wave is analysed
+    factors: tuple[str, ...] = ()  # whose findings led here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One observed configuration."""
+
+    name: str  # the experiment's
+    config: Config
+    gain: float | None  # None: no value
+    infeasible: bool  # the configuration itself failed: crashed, diverged, out of memory or time
+
+
+class Space:
+    """The search space around one incumbent, and what was tried in it."""
+
+    def __init__(
+        self, incumbent: Config, ranges: Mapping[str, Range], seen: Sequence[Seen], taken: Sequence[Config]
+    ) -> None:
+        self.incumbent = incumbent
+        self.ranges = ranges
+        self.seen = seen
+        self.taken = taken[-_OPEN:]
+        self.scored = sorted((s for s in seen if s.gain is not None), key=lambda s: -(s.gain or 0.0))
+        self.cube = Cube(ranges, incumbent)
+        self._names = sorted(ranges)
+        self._known = {self.key(c) for c in (incumbent, *(s.config for s in seen), *taken)}
+
+    def key(self, config: Config) -> tuple[Knob | None, ...]:
+        """Equal for configurations that agree on all that is searched."""
+        return tuple([config.get(name) for name in self._names])
+
+    def take(self, idea: Idea) -> bool:
+        """Whether the idea is new and not doomed; from then on its configuration is known."""
+        if not self.is_new(idea.config) or self.doomed(idea.config):
+            return False
+        self._known.add(self.key(idea.config))
+        return True
+
+    def is_new(self, config: Config) -> bool:
+        """Whether a configuration was neither tried nor proposed."""
+        return self.key(config) not in self._known
+
+    def doomed(self, config: Config) -> bool:
+        """Whether a configuration is more likely to fail than not."""
+        return bool(self.feasible(self.cube.rows([config]))[0] < 0.5)
+
+    def feasible(self, rows: np.ndarray) -> np.ndarray:
+        """How likely each is to run; 1 before anything has failed."""
+        if self._feasibility is None:
+            return np.ones(len(rows))
+        return self._feasibility.probability(self.cube.features(rows))
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The incumbent and what was seen, in order."""
+        return self.cube.rows([self.incumbent, *(s.config for s in self.seen)])
+
+    @cached_property
+    def settled(self) -> np.ndarray | None:
+        """Which of ``seen`` the lengths of a model are fitted to in a long session; None: it is not long.
+
+        A stretch of the last ones whose ends lie where the digest of a name happens to be a multiple: it moves on every
+        fifty observations or so, and a fit is remembered meanwhile (content-defined chunks: Muthitacharoen, Chen and
+        Mazieres, SOSP 2001).
+        """
+        if len(self.seen) <= _LONG:
+            return None
+        last = range(len(self.seen) - _LONG, len(self.seen))
+        ends = [place for place in last if zlib.crc32(self.seen[place].name.encode()) % _APART == 0]
+        return np.arange(ends[0], ends[-1]) if len(ends) > 1 and ends[-1] - ends[0] >= FITTED else np.array(last)
+
+    @cached_property
+    def _feasibility(self) -> Feasibility | None:
+        told = np.array([s.infeasible or s.gain is not None for s in self.seen], dtype=bool)
+        if not any(s.infeasible for s in self.seen):
+            return None
+        points = self.cube.features(self.rows)
+        ran = np.array([True, *(not s.infeasible for s in self.seen)])
+        which = np.append(True, told)
+        some = np.array([], dtype=int) if self.settled is None else 1 + self.settled[told[self.settled]]
+        like = (points[some], ran[some]) if len(some) > 1 else None
+        fitted = FITTED if like is None else SETTLED
+        return Feasibility(points[which], ran[which], self.cube.groups, fitted=fitted, kept=_FEASIBLE, like=like)
