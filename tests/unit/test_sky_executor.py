@@ -16,7 +16,7 @@ from swarm.executors.sky.executor import SkyExecutor
 from swarm.executors.sky.recipe import recipe
 from swarm.executors.sky.registry import Registry, berths
 from swarm.ports import Slot, TrialOrder
-from tests.executor_lab import ENDLESS, GOOD, make_task, order, sky_executor
+from tests.executor_lab import BETTER, ENDLESS, GOOD, make_task, order, sky_executor
 from tests.fake_cloud import FakeCloud
 from trainer.contract import Outcome, parcel
 
@@ -244,11 +244,13 @@ async def test_a_trial_waits_until_its_cluster_is_found_again(yard: Yard) -> Non
     await yard.news.wait_for(second.slots[0].name, available=True)
     yard.cloud.hidden.add(second.name)
     resumed = await yard.ready(TWO)
-    submitted = asyncio.create_task(resumed.submit(yard.order("t1", slot=second.slots[0].name)))
-    await asyncio.wait({submitted}, timeout=0.05)
+    asked = [yard.order("t1", source, slot=second.slots[0].name) for source in (GOOD, BETTER)]
+    submitted = [asyncio.create_task(resumed.submit(one)) for one in asked]
+    await asyncio.wait(submitted, timeout=0.05)
     yard.cloud.hidden.clear()
-    await submitted
+    await asyncio.gather(*submitted)
     assert (await resumed.result("t1")).metric == 1.25
+    assert [job for _, job in yard.cloud.submitted] == ["t1"]  # asked for twice while it waited, started once
 
 
 async def test_a_candidate_too_large_for_a_job_is_refused(yard: Yard) -> None:

@@ -61,9 +61,9 @@ class SkyExecutor:
         folder = self._trial_folder(order.trial_id)
         made = await self._recipe(order.task)
         await self._fleet.open(made, lambda _: None)
+        cluster = self._fleet.of_slot(order.slot.name)
+        await cluster.settled.wait()  # one that an earlier run left may be looked for still
         if (job := self._known(order.trial_id)) is None:
-            cluster = self._fleet.of_slot(order.slot.name)
-            await cluster.settled.wait()  # one that an earlier run left may be looked for still
             config = made.trial(order, cluster.berth.pool, cluster.life)
             job = self._jobs[order.trial_id] = TrialJob(self._cloud, folder, cluster, self._patience)
             job.start(config)
