@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from swarm.errors import InputError
 from swarm.research.experiment import Knob
@@ -92,16 +92,15 @@ def distances(a: Mapping[str, Knob], others: Sequence[Mapping[str, Knob]], range
 
     total = np.zeros(len(others))
     for name, within in ranges.items():
-        values = [other.get(name) for other in others]
-        lacking = np.array([value is None for value in values], dtype=bool)
+        given = [other.get(name) for other in others]
+        lacking = np.array([value is None for value in given], dtype=bool)
         if name not in a:
             total += ~lacking
             continue
         mine = a[name]
-        if lacking.any():
-            values = [mine if value is None else value for value in values]
+        values = [mine if value is None else value for value in given]
         if is_ordered(within):
-            total += (to_units(cast("list[Knob]", values), within) - to_unit(mine, within)) ** 2
+            total += (to_units(values, within) - to_unit(mine, within)) ** 2
         else:
             total += [value != mine for value in values]
         total += lacking
