@@ -24,9 +24,16 @@ class Journal:
     async def record(self, kind: Kind, key: str, data: Json, *, experiment: str | None = None) -> bool:
         """Write one event and apply it; False when it had happened before. Raises DiskFull, IllegalTransition.
 
-        Cancelling the caller does not part the two: what was begun to be written is also applied.
+        Cancelling the caller does not part the two: what was begun to be written is also applied, and when that
+        fails its error is raised in place of the cancellation, so that it is told.
         """
-        return await asyncio.shield(self._record(kind, key, data, experiment))
+        writing = asyncio.create_task(self._record(kind, key, data, experiment))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])
+            writing.result()
+            raise
 
     async def _record(self, kind: Kind, key: str, data: Json, experiment: str | None) -> bool:
         async with self._writing:

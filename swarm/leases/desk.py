@@ -81,6 +81,8 @@ class LeaseDesk:
             raise
         finally:
             del self._waiters[request_id]
+            if not waiter.cancel() and not waiter.cancelled():
+                waiter.exception()  # a file that fails is told to all who wait, and to one who goes just then
 
     async def kinds(self, tier: str) -> tuple[str, ...]:
         """The kinds of accelerator a tier may use, best first; those with no slot to be had now come last."""
