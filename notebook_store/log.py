@@ -220,14 +220,15 @@ class Log:
         with self.database.write() as connection:
             connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
-    def links_to(self, entry_id: str) -> list[tuple[Relation, Entry]]:
+    def links_to(self, entry_id: str, **filters: Unpack[Filters]) -> list[tuple[Relation, Entry]]:
         """Which entries say what about this one, in the order of appending."""
+        where, parameters = conditions(filters)
+        sql = (
+            "SELECT links.kind AS relation, c.* FROM links JOIN entries AS c USING (seq) "  # noqa: S608 - only ? inside
+            f"WHERE links.target = ? AND {where} ORDER BY seq, links.rowid"
+        )
         with self.database.read() as connection:
-            rows = connection.execute(
-                "SELECT links.kind AS relation, c.* FROM links JOIN entries AS c USING (seq) "
-                "WHERE links.target = ? ORDER BY seq, links.rowid",
-                (entry_id,),
-            ).fetchall()
+            rows = connection.execute(sql, (entry_id, *parameters)).fetchall()
             return [(Relation(row["relation"]), entry_of(connection, row)) for row in rows]
 
     def problems(self) -> list[str]:

@@ -21,7 +21,7 @@ def tried(log: Log, entry: Entry) -> list[Tried]:
     if entry.kind is Kind.HYPOTHESIS:
         hypotheses = [entry]
     else:
-        linked = [other for _, other in log.links_to(entry.id) if other.kind is Kind.HYPOTHESIS]
+        linked = [other for _, other in log.links_to(entry.id, kinds=[Kind.HYPOTHESIS])]
         hypotheses = list({other.id: other for other in linked}.values())
     return [_tried(log, hypothesis) for hypothesis in hypotheses]
 
@@ -87,5 +87,5 @@ def _apart(a: JSON, b: JSON) -> float:
 
 
 def _tried(log: Log, hypothesis: Entry) -> Tried:
-    came = [other for _, other in log.links_to(hypothesis.id) if other.kind in (Kind.RESULT, Kind.DECISION)]
+    came = [other for _, other in log.links_to(hypothesis.id, kinds=[Kind.RESULT, Kind.DECISION])]
     return Tried(hypothesis=hypothesis, came=tuple(came))

@@ -9,7 +9,6 @@ from swarm.leases.budget import Budget, Spent
 from swarm.leases.desk import LeaseDesk
 from swarm.ports import Slot
 from swarm.research.experiment import Status
-from swarm.research.hindsight import hidden_seeds
 from swarm.research.stack import kept_changes, taken_apart
 
 EXAM_PAIRS = 2  # fresh seeds of the closing examination
@@ -116,7 +115,7 @@ class Pace:
     def _exam_runs(self) -> int:
         """Trials of the closing examination that are still to be run."""
         both = (self._state.incumbent, self._state.baseline)
-        return sum(max(0, EXAM_PAIRS - len(hidden_seeds(experiment))) for experiment in both)
+        return sum(max(0, EXAM_PAIRS - len(experiment.hidden_seeds)) for experiment in both)
 
     def _lasting(self, runs: int) -> float:
         """Seconds until so many validation trials have ended."""

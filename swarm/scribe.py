@@ -82,11 +82,8 @@ class Scribe:
         await asyncio.to_thread(self._append_once, entry)
 
     def _append_once(self, entry: Entry) -> None:
-        try:
-            self.notebook.get(entry.id)
-        except UnknownEntry:
-            with suppress(EntryConflict):  # a session beside this one wrote it at this very moment
-                self.notebook.append(entry)
+        with suppress(EntryConflict):  # it was written before, at another time of day
+            self.notebook.append(entry)
 
     async def hypothesis(self, experiment: Experiment, diff: str) -> None:
         """The page of a proposal, with its edit."""

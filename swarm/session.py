@@ -17,7 +17,6 @@ from swarm.pace import EXAM_PAIRS, Pace
 from swarm.ports import WaveReport
 from swarm.research import plateau
 from swarm.research.experiment import Experiment, Status
-from swarm.research.hindsight import hidden_seeds
 from swarm.research.knobs import derive_ranges
 from swarm.research.ledger import Kind
 from swarm.research.rulings import Ruling
@@ -25,6 +24,7 @@ from swarm.research.state import SessionState
 from swarm.trials import Draining
 from swarm.yardstick import Yardstick
 
+TOGETHER_SECONDS = 0.01  # of the loop's time: what happens within it is looked at together
 LATELY = 1000  # events of the home within which those lie whose pages were still being written at a death
 OPEN = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING, Status.PROMOTED, Status.VALIDATING)
 UNSCREENED = (Status.PROPOSED, Status.HELD, Status.APPROVED, Status.SCREENING)
@@ -124,9 +124,10 @@ class Session:
             self._notice_plateau()
             self._read_hidden_shard()
             self._examine_in_time()
-            await self._make_way()
             await self.changed()
+            await asyncio.sleep(TOGETHER_SECONDS)
             await self.pace.take_stock()
+            await self._make_way()
         await self._settle_down(reason)
         return reason
 
@@ -172,7 +173,7 @@ class Session:
         """Have every new incumbent scored on the hidden shard, once."""
         for name in self._state.incumbents[1:]:
             experiment = self._state.experiments[name]
-            if name not in self._unveiled and not hidden_seeds(experiment) and self.pace.may_validate():
+            if name not in self._unveiled and not experiment.hidden_seeds and self.pace.may_validate():
                 self._unveiled.add(name)
                 self._do(f"hidden shard {name}", self._yardstick.read_hidden_shard, experiment)
 

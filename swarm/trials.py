@@ -103,6 +103,7 @@ class Trials:
         self._flights: dict[str, asyncio.Task[Trial]] = {}  # what is being run or waited for, by name
         self._gave_way: set[str] = set()  # trials that were ended for a higher tier
         self._lasted: dict[str, deque[float]] = {}  # tier -> seconds its last trials took
+        self._typical: dict[str, float] = {}  # tier -> their median
 
     async def run(
         self,
@@ -179,9 +180,7 @@ class Trials:
 
     def expected_seconds(self, tier: str) -> float:
         """How long a trial of a tier takes under its lease: the median of the last ones, else from its budget."""
-        if lasted := self._lasted.get(tier):
-            return statistics.median(lasted)
-        return self.planned_seconds(tier)
+        return self._typical[tier] if tier in self._typical else self.planned_seconds(tier)
 
     def planned_seconds(self, tier: str) -> float:
         """How long a trial of a tier should take, by its budget alone; 0 for a budget in steps, which does not tell."""
@@ -297,7 +296,9 @@ class Trials:
         ended = self._known(trial.experiment, trial.id)
         assert ended is not None
         if ended.completed and ended.ended_at is not None:
-            self._lasted.setdefault(trial.tier, deque(maxlen=15)).append(ended.ended_at - ended.started_at)
+            lasted = self._lasted.setdefault(trial.tier, deque(maxlen=15))
+            lasted.append(ended.ended_at - ended.started_at)
+            self._typical[trial.tier] = statistics.median(lasted)
             if (speed := speed_of(ended)) is not None:
                 await self._leases.note_speed(ended.slot, speed)
         return ended

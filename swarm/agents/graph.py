@@ -1,4 +1,4 @@
-"""How every role works, as one LangGraph graph: recall -> think -> use tools -> think … -> check -> write.
+"""How a role works, as one LangGraph graph: recall -> think -> use tools -> think … -> check -> write.
 
 ``check`` sends the thought back once, with its fault; a second fault ends the run. The state lives only as long as
 a run: what must outlast it is written to the notebook by ``write``, under ids that make writing twice harmless, and

@@ -20,12 +20,12 @@ is rebuilt from the brief each time: state is replay.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from notebook_store.entry import Entry, Kind
 from notebook_store.notebook import Notebook
 from swarm.agents.graph import run_role
 from swarm.agents.roles import PROPOSER
+from swarm.agents.sampler import Sampler
 from swarm.ports import Brief, Observation
 from swarm.research.effects import Effect
 from swarm.research.experiment import Knob, Proposal
@@ -41,19 +41,15 @@ from swarm.research.search import (
     rungs,
     screening,
 )
-from swarm.research.space import ends, from_unit, in_range, is_ordered, to_unit
-from swarm.research.tried import Config, Idea, Seen, Space
+from swarm.research.space import in_range, is_ordered
+from swarm.research.tried import Idea, Seen, Space
 from swarm.research.waves import DESIGNED, LADDER, Contrast
 from trainer.contract import Direction, Outcome, Range
-
-if TYPE_CHECKING:
-    import optuna
 
 _MOST_FACTORS = 11  # of a screening wave: 12 runs
 _MOST_WAVES = 5  # designed ones around one incumbent, before what is known is only followed
 _PORTFOLIO, _PLAIN_TURNS, _TPE_TURN = 10, (2, 7), 9  # of ten proposals, which are plain steps and one of TPE's
 _RECALLED = 40  # insights of the session, the newest: what a proposal costs is bounded
-_TOLD = 400  # observations told to TPE, the last ones; a quarter of them in a long session
 _BOLD = 2  # steps of a constant in a design that looks further away
 _TRIES = 400  # candidates looked at for one batch before it is left short
 _INFEASIBLE = {Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.DIVERGED}
@@ -173,7 +169,7 @@ def _next(brief: Brief, space: Space, recalled: Recalled, wanted: int) -> list[I
         found += [idea for idea in followed(space, read_effects(insight)) if space.take(idea)]
     found = found[:wanted]
     modelled, plainly = local(space, brief.seed), plain(space, brief.seed)
-    sampler = _Sampler(space, brief.seed)
+    sampler = Sampler(space, brief.seed)
     further = elsewhere(space, brief.seed)
     for attempt in range(_TRIES):
         if len(found) >= wanted:
@@ -182,7 +178,7 @@ def _next(brief: Brief, space: Space, recalled: Recalled, wanted: int) -> list[I
             if space.take(idea := next(further)):
                 found.append(idea)
             continue
-        turn = (len(found) + len(space.seen)) % _PORTFOLIO
+        turn = (len(found) + space.turn) % _PORTFOLIO
         if turn == _TPE_TURN and attempt < _TRIES // 4:
             idea = sampler.ask()
         elif turn in _PLAIN_TURNS and attempt < _TRIES // 4:
@@ -216,85 +212,6 @@ class _Work:
 
     async def write(self, reply: list[Proposal]) -> list[Proposal]:
         return reply  # a hypothesis becomes a page when its experiment has an id and has won its claim
-
-
-class _Sampler:
-    """Optuna's TPE over the space, told everything that was observed. The study lives for one batch."""
-
-    def __init__(self, space: Space, seed: int) -> None:
-        self._space, self._seen, self._taken, self._seed = space, space.seen, space.taken, seed
-        self._study: optuna.Study | None = None
-
-    def ask(self) -> Idea:
-        study = self._study = self._study or self._told()
-        trial = study.ask(self._distributions())
-        config = dict(self._space.incumbent)
-        for name, within in self._space.ranges.items():
-            config[name] = _snapped(trial.params[name], within, config[name])
-        return Idea(config=config, kind="sampler", why=f"TPE expects it among the best of {len(self._seen)} seen")
-
-    def _distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-        def one(within: Range) -> "optuna.distributions.BaseDistribution":
-            if within.choices:
-                return CategoricalDistribution(within.choices)
-            low, high = ends(within)
-            if within.integer:
-                return IntDistribution(int(low), int(high), log=within.log)
-            return FloatDistribution(low, high, log=within.log)
-
-        return _Shared({name: one(within) for name, within in self._space.ranges.items()})
-
-    def _told(self) -> "optuna.Study":
-        import optuna
-        from optuna.trial import TrialState, create_trial
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=self._seed)
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        distributions = self._distributions()
-        many = _TOLD if self._space.settled is None else _TOLD // 4
-        last = self._seen[-many:]
-        names = {seen.name for seen in last}
-        best = [seen for seen in self._space.scored[: many // 4] if seen.name not in names]
-        trials = []
-        for seen in [*best, *last]:
-            state = TrialState.FAIL if seen.gain is None else TrialState.COMPLETE
-            params = self._params(seen.config)
-            trials.append(create_trial(state=state, value=seen.gain, params=params, distributions=distributions))
-        for config in self._taken:  # RUNNING: the constant liar keeps away from it
-            params = self._params(config)
-            trials.append(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
-        for trial in trials:
-            trial.distributions = distributions  # it made a copy, which may not be shared
-        study.add_trials(trials)
-        return study
-
-    def _params(self, config: Config) -> dict[str, Any]:
-        """The searched constants of a configuration, those outside their range at its nearest value."""
-        chosen = {name: config.get(name, self._space.incumbent[name]) for name in self._space.ranges}
-        return _Shared(
-            {
-                name: value if in_range(value, self._space.ranges[name]) else _clipped(value, self._space.ranges[name])
-                for name, value in chosen.items()
-            }
-        )
-
-
-class _Shared(dict[str, Any]):
-    """Nobody changes it, so a copy may be itself: Optuna copies every trial that it is told, several times."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
-        return self
-
-
-def _clipped(value: Knob, within: Range) -> Knob:
-    return from_unit(to_unit(value, within), within, value)
-
-
-def _snapped(value: Knob, within: Range, current: Knob) -> Knob:
-    return value if within.choices else from_unit(to_unit(value, within), within, current)
 
 
 def _seen(observation: Observation) -> Seen:

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from notebook_store.entry import Kind
 from notebook_store.notebook import Notebook
-from swarm.agents.graph import run_role
 from swarm.agents.roles import REVIEWER
 from swarm.errors import InputError
 from swarm.ports import Observation
@@ -58,41 +57,24 @@ class RuleReviewer:
 
     async def review(self, proposal: Proposal, context: ReviewContext) -> Review:
         """Judge a proposal. The caller writes the page, as it knows the experiment's id."""
-        return await run_role(REVIEWER, _Work(self._notebook, proposal, context))
-
-
-class _Work:
-    """One run of the reviewer through the role graph."""
-
-    def __init__(self, notebook: Notebook, proposal: Proposal, context: ReviewContext) -> None:
-        self.notebook, self.proposal, self.context = notebook, proposal, context
-
-    async def recall(self) -> tuple[str, ...]:
-        """Near experiments: by configuration where constants changed, by meaning where code did."""
-        if self.proposal.changes:
-            return near(self.proposal, self.context)
-        hits = await asyncio.to_thread(
-            self.notebook.search, self.proposal.hypothesis, _NEAR_SHOWN, kinds=[Kind.HYPOTHESIS]
-        )
-        return tuple(hit.entry.id for hit in hits)
-
-    async def think(self, recalled: tuple[str, ...], _: str | None) -> Review:
-        faults = await asyncio.to_thread(lambda: list(find_faults(self.proposal, self.context)))
-        if not faults and self.context.preflight is not None:
-            fault = await self.context.preflight(self.proposal.source)
+        close = await self._near(proposal, context)
+        faults = await asyncio.to_thread(lambda: list(find_faults(proposal, context)))
+        if not faults and context.preflight is not None:
+            fault = await context.preflight(proposal.source)
             faults += [fault] if fault else []
         if faults:
-            return Review(verdict=ReviewVerdict.REJECTED, reasons=tuple(faults), near=recalled)
+            return Review(verdict=ReviewVerdict.REJECTED, reasons=tuple(faults), near=close)
         checked = "it compiles, differs from its parent and from what was tried, and keeps to the policy and ranges"
-        peak = predicted_peak(_changed(self.proposal, self.context), self.context.observations)
+        peak = predicted_peak(_changed(proposal, context), context.observations)
         memory = f"; its predicted memory peak is {peak:.0f} MiB" if peak is not None else ""
-        return Review(verdict=ReviewVerdict.APPROVED, reasons=(f"{checked}{memory}",), near=recalled)
+        return Review(verdict=ReviewVerdict.APPROVED, reasons=(f"{checked}{memory}",), near=close)
 
-    async def check(self, reply: Review) -> str | None:
-        return None if reply.reasons else "a review needs a reason"
-
-    async def write(self, reply: Review) -> Review:
-        return reply
+    async def _near(self, proposal: Proposal, context: ReviewContext) -> tuple[str, ...]:
+        """Near experiments: by configuration where constants changed, by meaning where code did."""
+        if proposal.changes:
+            return near(proposal, context)
+        hits = await asyncio.to_thread(self._notebook.search, proposal.hypothesis, _NEAR_SHOWN, kinds=[Kind.HYPOTHESIS])
+        return tuple(hit.entry.id for hit in hits)
 
 
 def find_faults(proposal: Proposal, context: ReviewContext) -> Iterator[str]:

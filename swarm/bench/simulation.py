@@ -27,7 +27,7 @@ from swarm.session import Session
 from swarm.wiring import Parts, Team, tiers_of, wired
 from trainer.contract import Task
 
-TICK_SECONDS = 10.0  # of virtual time; nobody looks on, so wishes and pulses need no more
+TICK_SECONDS = 60.0  # of virtual time; nobody looks on, so wishes and pulses need no more
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,8 @@ def changed(known: T, **changes: Any) -> T:
     """
     made = object.__new__(type(known))
     made.__dict__.update(known.__dict__, **changes)
-    made.__dict__.pop("scored", None)  # what was computed of the one before
+    for computed in ("scored", "hidden_seeds"):  # of the one before
+        made.__dict__.pop(computed, None)
     return made
 
 
@@ -236,6 +237,11 @@ class Experiment:
         """Trials of the *current* candidate on a tier that have a value (and one accelerator type, if given)."""
         found = self.scored.get(tier, ())
         return found if accelerator is None else tuple(trial for trial in found if trial.accelerator == accelerator)
+
+    @cached_property
+    def hidden_seeds(self) -> frozenset[int]:
+        """The seeds on which the current candidate was scored on the hidden shard."""
+        return frozenset(t.seed for found in self.scored.values() for t in found if t.holdout is not None)
 
     @cached_property
     def scored(self) -> Mapping[str, tuple[Trial, ...]]:

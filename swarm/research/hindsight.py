@@ -59,11 +59,6 @@ def gap_of(state: SessionState, experiment: Experiment, *, minimize: bool) -> Ga
     )
 
 
-def hidden_seeds(experiment: Experiment) -> set[int]:
-    """The seeds on which the current candidate was scored on the hidden shard."""
-    return set(_on_hidden_shard(experiment.completed(TIER)))
-
-
 def _on_hidden_shard(trials: Iterable[Trial]) -> dict[int, Trial]:
     return {trial.seed: trial for trial in trials if trial.holdout is not None}
 

@@ -25,7 +25,7 @@ _FACTORS = (0.3, 0.3, 0.2, 0.1, 0.1)  # how often one, two, ... constants are mo
 _CROSSED = 0.15  # share of the candidates that mix two good configurations
 _MODEL_FROM = 6  # scored observations before a surrogate says more than chance
 _MODELLED = 300  # best observations it is told: keeps a proposal in milliseconds at any length
-_CANDIDATES = 400  # neighbours it ranks; half as many in a long session, whose steps are small
+_CANDIDATES = 400  # neighbours it ranks
 RANKED = 50  # of these, the first that is new is taken
 _BLOCK = 100  # candidates whose chance to run is looked at together, the most promising first
 _REFINED = (0.5, 0.25)  # the winner's own neighbourhood is searched at these scales
@@ -205,7 +205,7 @@ class _Model:
 
     def __init__(self, space: Space) -> None:
         self._space, self._cube = space, space.cube
-        best = {s.name for s in space.scored[:_MODELLED]}
+        best = {s.name for s in space.scored[: space.bounded(_MODELLED)]}
         told = [place for place, s in enumerate(space.seen) if s.name in best]  # in order: most of a fit is remembered
         gains = np.array([0.0, *(s.gain or 0.0 for s in space.seen)])  # measured against the baseline
         places = 1 + np.array(told, dtype=int)
@@ -221,12 +221,12 @@ class _Model:
         if space.taken:
             self._surrogate.believe(self._cube.features(self._cube.rows(space.taken)))
         believed = self._surrogate.mean(points)
-        safe = space.feasible(self._rows) >= 0.5
+        safe = space.runs(self._rows)
         self._bases = self._rows[np.argsort(-np.where(safe, believed, -np.inf), kind="stable")[:_BASES]]
 
     def choose(self, chance: np.random.Generator) -> np.ndarray:
         """The most promising row that is new; it counts as tried from then on."""
-        many = _CANDIDATES if self._space.settled is None else _CANDIDATES // 2
+        many = self._space.bounded(_CANDIDATES)
         rows = neighbours(self._cube, self._bases, many, chance)
         worth = self._worth(rows)
         for scale in _REFINED:

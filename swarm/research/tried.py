@@ -55,7 +55,7 @@ class Space:
         self.incumbent = incumbent
         self.ranges = ranges
         self.seen = seen
-        self.taken = taken[-_OPEN:]
+        self.taken = taken[-self.bounded(_OPEN) :]
         self.scored = sorted((s for s in seen if s.gain is not None), key=lambda s: -(s.gain or 0.0))
         self.cube = Cube(ranges, incumbent)
         self._names = sorted(ranges)
@@ -78,13 +78,28 @@ class Space:
 
     def doomed(self, config: Config) -> bool:
         """Whether a configuration is more likely to fail than not."""
-        return bool(self.feasible(self.cube.rows([config]))[0] < 0.5)
+        return not self.runs(self.cube.rows([config]))[0]
 
     def feasible(self, rows: np.ndarray) -> np.ndarray:
         """How likely each is to run; 1 before anything has failed."""
         if self._feasibility is None:
             return np.ones(len(rows))
         return self._feasibility.probability(self.cube.features(rows))
+
+    def runs(self, rows: np.ndarray) -> np.ndarray:
+        """Whether each is more likely to run than not: cheaper than ``feasible``."""
+        if self._feasibility is None:
+            return np.ones(len(rows), dtype=bool)
+        return self._feasibility.runs(self.cube.features(rows))
+
+    def bounded(self, most: int) -> int:
+        """How many of ``most`` a model is told, or ranks: half of them in a long session, whose steps are small."""
+        return most if self.settled is None else most // 2
+
+    @property
+    def turn(self) -> int:
+        """A number that moves on with every observation, also where only so many are still known."""
+        return len(self.seen) if self.settled is None else zlib.crc32(self.seen[-1].name.encode())
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -115,5 +130,5 @@ class Space:
         which = np.append(True, told)
         some = np.array([], dtype=int) if self.settled is None else 1 + self.settled[told[self.settled]]
         like = (points[some], ran[some]) if len(some) > 1 else None
-        fitted = FITTED if like is None else SETTLED
-        return Feasibility(points[which], ran[which], self.cube.groups, fitted=fitted, kept=_FEASIBLE, like=like)
+        fitted, kept = FITTED if like is None else SETTLED, self.bounded(_FEASIBLE)
+        return Feasibility(points[which], ran[which], self.cube.groups, fitted=fitted, kept=kept, like=like)

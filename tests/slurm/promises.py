@@ -57,7 +57,9 @@ class ClusterBench:
 
 
 class AnySlot(SkyExecutor):
-    """A SkyExecutor that chooses the slot of each order itself."""
+    """A SkyExecutor that chooses the slot of each order itself. Trials of all tests have the same names, so each is
+    one of its test's session: a cluster runs what it is told twice only once.
+    """
 
     def __init__(self, session: str, turn: Iterator[int], *, tell: Tell = nobody_told) -> None:
         super().__init__(
@@ -69,11 +71,11 @@ class AnySlot(SkyExecutor):
             tell=tell,
             patience=Patience(again=1.0),
         )
-        self._turn = turn
+        self._session, self._turn = session, turn
 
     async def submit(self, order: TrialOrder) -> None:
         slot = self.slots[next(self._turn) % len(self.slots)]
-        await super().submit(replace(order, slot=slot))
+        await super().submit(replace(order, session=self._session, slot=slot))
 
 
 async def both_clusters_up() -> None:

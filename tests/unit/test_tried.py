@@ -37,6 +37,11 @@ def test_a_long_session_learns_from_a_stretch_that_seldom_moves() -> None:
     assert stretches[-1][-1] > "s-e01200"  # and it keeps up
 
 
+def test_every_turn_comes_round_when_old_observations_are_forgotten() -> None:
+    turns = [Space(START, RANGES, seen_until(last), []).turn % 10 for last in range(1000, 1200)]
+    assert min(turns.count(turn) for turn in range(10)) >= 10
+
+
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
 def test_the_best_are_the_same_as_if_everyone_had_been_asked(share: float) -> None:
     """``share`` of the candidates are likely to run."""
