@@ -66,7 +66,7 @@ class BedSession:
         return self.folder / "home"
 
     def configure(self, *, h100: int, h200: int, budget: float, crowded: bool) -> None:
-        """One cluster a kind, with so many devices; ``budget``: CPU-seconds of a trial on either tier.
+        """One cluster a kind, with so many devices; ``budget``: of a trial on either tier, in the task's unit.
 
         ``crowded``: there are more devices than cores, so trials wait for a core once they have a device.
         """
@@ -93,11 +93,9 @@ class BedSession:
             process.kill()
             process.wait()
 
-    def start(self, experiments: int) -> "subprocess.Popen[str]":
+    def start(self, experiments: int, *, task: str = "tinytext") -> "subprocess.Popen[str]":
         config = str(self.folder / "swarm.toml")
-        return self.swarm(
-            "start", "tinytext", "--config", config, "--experiments", str(experiments), "--plain", "--no-web"
-        )
+        return self.swarm("start", task, "--config", config, "--experiments", str(experiments), "--plain", "--no-web")
 
     def events(self) -> list[Event]:
         if not (self.home / "ledger.db").exists():
