@@ -9,7 +9,7 @@ from swarm.housekeeping import Housekeeper
 from swarm.lab import Lab
 from swarm.research.rulings import Ruling, read_ruling
 
-HEARTBEAT_SECONDS = 10.0  # of the session's clock, a fraction of a lease's time to live
+BEATS = 12  # heartbeats in a lease's time to live
 HOUSEKEEPING_SECONDS = 5.0  # of the session's clock, between two looks at the disk
 
 
@@ -56,7 +56,7 @@ class Keepers:
                     self._crew.say(f"{tokens[token].id} lost its lease: cancelling it")
                     await self._crew.executor.cancel(tokens[token].id)
                     await desk.reclaim(token)
-            await self._lab.clock.sleep(HEARTBEAT_SECONDS)
+            await self._lab.clock.sleep(desk.manager.ttl / BEATS)
 
     async def _watch(self) -> None:
         """Leave a pulse, and heed the wishes people leave."""

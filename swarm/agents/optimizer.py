@@ -50,6 +50,7 @@ _MOST_FACTORS = 11  # of a screening wave: 12 runs
 _MOST_WAVES = 5  # designed ones around one incumbent, before what is known is only followed
 _PORTFOLIO, _PLAIN_TURNS, _TPE_TURN = 10, (2, 7), 9  # of ten proposals, which are plain steps and one of TPE's
 _RECALLED = 40  # insights of the session, the newest: what a proposal costs is bounded
+_FOLLOWED = 8  # of them, those whose effects still call for something: of older ones it was proposed when they were new
 _BOLD = 2  # steps of a constant in a design that looks further away
 _TRIES = 400  # candidates looked at for one batch before it is left short
 _INFEASIBLE = {Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.DIVERGED}
@@ -165,7 +166,7 @@ def _next(brief: Brief, space: Space, recalled: Recalled, wanted: int) -> list[I
     one TPE's, so that neither a model's blindness nor a basin is final.
     """
     found: list[Idea] = []
-    for insight in recalled.insights:
+    for insight in recalled.insights[:_FOLLOWED]:
         found += [idea for idea in followed(space, read_effects(insight)) if space.take(idea)]
     found = found[:wanted]
     modelled, plainly = local(space, brief.seed), plain(space, brief.seed)

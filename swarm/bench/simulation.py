@@ -28,6 +28,7 @@ from swarm.wiring import Parts, Team, tiers_of, wired
 from trainer.contract import Task
 
 TICK_SECONDS = 60.0  # of virtual time; nobody looks on, so wishes and pulses need no more
+LEASE_SECONDS = 1200.0  # of virtual time; nobody dies, so heartbeats need come no oftener
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def simulated(scenario: Scenario, folder: Path) -> Iterator[Simulation]:
     executor = SimulatedExecutor(clock, scenario.world)
     with (
         closing(Ledger(folder / "ledger.db")) as ledger,
-        closing(LeaseManager(folder / "leases.db", clock)) as manager,
+        closing(LeaseManager(folder / "leases.db", clock, lease_seconds=LEASE_SECONDS)) as manager,
         LocalNotebook(Log.open(folder / "notebook", create=True), None, None) as notebook,
     ):
         manager.register(scenario.slots, tiers_of(scenario.settings))

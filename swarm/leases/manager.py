@@ -31,7 +31,7 @@ class LeaseManager:
     def __init__(self, path: Path, clock: Clock, *, lease_seconds: float = LEASE_SECONDS) -> None:
         """Open ``path``, making it when it is missing. Raises HomeTooNew."""
         self._clock = clock
-        self._ttl = lease_seconds
+        self.ttl = lease_seconds  # seconds that a lease lives after its last heartbeat
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -287,7 +287,7 @@ class LeaseManager:
             (
                 *(request[column] for column in ("id", "session", "holder", "tier")),
                 *(slot[column] for column in ("name", "accelerator", "price_per_hour")),
-                *(now, self._ttl, now + self._ttl, charged),
+                *(now, self.ttl, now + self.ttl, charged),
             ),
         ).lastrowid
         if slot["token"] is None:
@@ -305,7 +305,7 @@ class LeaseManager:
             holder=request["holder"],
             request_id=request["id"],
             granted_at=now,
-            expires_at=now + self._ttl,
+            expires_at=now + self.ttl,
         )
 
     def _hold(self, db: sqlite3.Connection, token: int | None, slot: sqlite3.Row) -> None:
