@@ -23,4 +23,4 @@ def test_the_configuration_is_read(tmp_path: Path) -> None:
     file = tmp_path / "swarm.toml"
     file.write_text(block("toml"), encoding="utf-8")
     settings = load_settings(file)
-    assert [(pool.kind, pool.each, pool.count) for pool in settings.pool] == [("H100", 1, 13), ("H200", 1, 3)]
+    assert [(pool.kind, pool.each, pool.count) for pool in settings.pool] == [("H100", 1, 13), ("H200", 3, 1)]
