@@ -33,6 +33,7 @@ from tests.slurm.packages import NoBed, NotHere, certificates, install, run, uv,
 USER = "nightswarm-bed"
 NODES = ("h100-0", "h200-0")
 SSH_PORT, SLURM_PORT = 2322, 17817  # and the nodes' daemons above it
+SKYLET_PORT = 46590  # that SkyPilot's daemon of a cluster takes where it is free
 DAEMONS = ("munged", "sshd", "slurmctld", *(f"slurmd-{node}" for node in NODES))
 
 
@@ -156,6 +157,7 @@ class Bed:
             "port_h100": SLURM_PORT + 1,
             "port_h200": SLURM_PORT + 2,
             "ssh_port": SSH_PORT,
+            "skylet_port": SKYLET_PORT,
             "uv": uv(),
             "exports": "".join(f"export {name}={value}\n" for name, value in uv_env(self.folder).items()),
             "prints": "".join(f"echo 'export {name}={value}'\n" for name, value in uv_env(self.folder).items()),
@@ -197,12 +199,29 @@ class Bed:
             "munged": ("munged", "--force", *munge),
             "sshd": (_program("sshd"), "-f", str(folder / "sshd_config"), "-E", str(folder / "log" / "sshd.log")),
             "slurmctld": ("slurmctld", "-f", conf),
-            **{f"slurmd-{node}": ("slurmd", "-f", conf, "-N", node) for node in NODES},
         }
         for name, (program, *arguments) in commands.items():
             if self._daemon(name) is None:
                 run(_program(program), *arguments)
+        for node in NODES:
+            if self._daemon(f"slurmd-{node}") is None:
+                self._start_node(node)
         self.wait_for(lambda: self.node_states() == dict.fromkeys(NODES, "idle"), "idle nodes", seconds=60)
+
+    def _start_node(self, node: str) -> None:
+        """Start a node's daemon where it sees no process but its own node's, as on a machine of its own: SkyPilot ends
+        what it takes for an older daemon of a new cluster, and would find the other node's.
+        """
+        serve = f"{_program('slurmd')} -D -f {self.folder}/slurm.conf -N {node} & wait"  # a shell waits for orphans too
+        with (self.folder / "log" / f"unshare-{node}.log").open("wb") as log:
+            process = subprocess.Popen(
+                ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", serve),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        (self.folder / "run" / f"slurmd-{node}.pid").write_text(str(process.pid), encoding="ascii")
 
     # ── looking and acting ────────────────────────────────────────────────────────────────────────────────
 
@@ -244,8 +263,9 @@ class Bed:
             self.wait_for(lambda: not self.jobs(), "end of Slurm's jobs", seconds=30)
         for name in reversed(DAEMONS):
             if daemon := self._daemon(name):
-                family = [daemon, *daemon.children(recursive=True)] if name == "sshd" else [daemon]
-                _end(family)
+                if name.startswith("slurmd"):
+                    daemon.kill()  # and with it all processes of its node
+                _end([daemon, *daemon.children(recursive=True)] if name == "sshd" else [daemon])
         _end([process for process in psutil.process_iter(["username"]) if process.info["username"] == USER])
         for path in (*Path("/tmp").glob(f"{PREFIX}*"), *self.folder.glob("user/.sky_clusters/*")):
             if path.owner() == USER:  # SkyPilot's, of clusters that ended
@@ -260,7 +280,7 @@ class Bed:
         """A daemon of this bed that lives; its pid file says which it is."""
         try:
             process = psutil.Process(int((self.folder / "run" / f"{name}.pid").read_text(encoding="ascii")))
-            return process if process.name() == name.partition("-")[0] else None
+            return process if process.name() == ("unshare" if name.startswith("slurmd") else name) else None
         except (OSError, ValueError, psutil.NoSuchProcess):
             return None
 

@@ -12,7 +12,7 @@ SlurmctldPort={port}
 SlurmctldPidFile={folder}/run/slurmctld.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
 StateSaveLocation={folder}/state
-SlurmdPidFile={folder}/run/slurmd-%n.pid
+SlurmdPidFile={folder}/run/in-%n.pid
 SlurmdLogFile={folder}/log/slurmd-%n.log
 SlurmdSpoolDir={folder}/spool/%n
 # Any machine will do: no cgroups, no accounting, no look at what hardware there really is.
@@ -63,7 +63,9 @@ SetEnv {ssh_env}
 Subsystem sftp internal-sftp
 """
 
-# SkyPilot's setup of a node makes a venv of Python 3.10 with uv, which would download one: it gets the system's.
+# SkyPilot's setup of a node makes a venv of Python 3.10 with uv, which would download one: it gets the system's. Nodes
+# share this machine's ports, and two of SkyPilot's daemons that start at once would take the same: one node waits for
+# the other's, a while.
 UV_SHIM = """\
 #!/bin/bash
 {exports}words=()
@@ -71,6 +73,9 @@ for word in "$@"; do
     if [ "$word" = 3.10 ]; then word=/usr/bin/python3; fi
     words+=("$word")
 done
+if [ "$SLURMD_NODENAME" = h200-0 ]; then
+    timeout 30 bash -c 'until (: < /dev/tcp/127.0.0.1/{skylet_port}) 2> /dev/null; do sleep 0.5; done'
+fi
 exec {uv} "${{words[@]}}"
 """
 
