@@ -60,9 +60,7 @@ class Lifecycle:
         await self._lab.scribe.hypothesis(experiment, diff)
         twin = await self.steps.claim(proposal.source, experiment.id)
         if twin is not None:
-            review = Review(
-                verdict=ReviewVerdict.REJECTED, reasons=(f"the same file was tried as {twin}",), near=(twin,)
-            )
+            review = Review(verdict=ReviewVerdict.REJECTED, reasons=(f"the same file was tried as {twin}",))
         else:
             review = await self._lab.review(experiment, proposal)
         if review.thought:

@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from notebook_store.answers import Idea, Near
+from notebook_store.answers import Near
 from notebook_store.entry import Citation, Entry, Kind, Link, Relation
 from notebook_store.errors import EntryConflict, UnknownEntry
 from notebook_store.notebook import Notebook
+from swarm.agents.recall import one_near, tried_near
 from swarm.errors import SwarmError
 from swarm.ports import Clock
 from swarm.research.experiment import Experiment, Json, Review, Status, Trial
@@ -106,12 +107,10 @@ class Scribe:
 
     async def review(self, experiment: Experiment, review: Review, *, author: str, page: str = "review") -> None:
         """The page of a review, and what came of what was near; ``page`` tells a person's from the reviewer's."""
-        own = f"{experiment.id}-hypothesis"
-        idea = Idea(text=experiment.hypothesis, changes=dict(experiment.changes))
-        tried = [one for one in await asyncio.to_thread(self.notebook.near, idea, 4) if one.tried.hypothesis.id != own]
-        told = {one.tried.hypothesis.experiment for one in tried} | {one.tried.hypothesis.id for one in tried}
-        near = "".join(f"\n- near: {_near(one)}" for one in tried)
-        near += "".join(f"\n- near: {name}" for name in review.near if name not in told)
+        tried = await asyncio.to_thread(
+            tried_near, self.notebook, experiment.id, experiment.hypothesis, experiment.changes
+        )
+        near = "".join(f"\n- near: {one_near(one)}" for one in tried)
         sampled = (
             "\n- it runs all the same: a sample of what is turned down measures the reviewer" if review.sampled else ""
         )
@@ -319,15 +318,6 @@ def _row(trial: Trial) -> str:
     if trial.message:
         outcome += f" ({trial.message[:80].replace('|', '/')})"
     return f"| {trial.id} | {trial.tier} | {trial.accelerator} | {trial.seed} | {outcome} | {value} | {seconds} |"
-
-
-def _near(one: Near) -> str:
-    """One line of a review on what was tried near, and what came of it."""
-    page = one.tried.hypothesis
-    apart = [] if one.distance is None else [f"configuration {one.distance:.2f} apart"]
-    alike = [] if one.similarity is None else [f"meaning {one.similarity:.2f} alike"]
-    came = one.tried.came[-1].title if one.tried.came else "not over yet"
-    return f"{page.experiment or page.id} ({', '.join(apart + alike)}): {' '.join(came.split())[:160]}"
 
 
 def _near_facts(one: Near) -> Json:

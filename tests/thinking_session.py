@@ -97,7 +97,7 @@ class ThinkingBench(Bench):
             proposer=portfolio_of(studio, OptimizerProposer(notebook, wave_size=self.settings.waves.size)),
             thinkers=thinkers_of(studio),
             tell=tell,
-            reviewer=RuleReviewer(notebook),
+            reviewer=RuleReviewer(),
             reader=LiteratureReader(notebook, self.library, session=session, task=task, clock=self.clock),
             library=self.library,
             analyst=self.script,  # type: ignore[arg-type] # one line a wave

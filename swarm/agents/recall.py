@@ -1,15 +1,18 @@
 """What a role is shown: text of others is fenced as data, and what does not fit a budget of tokens is left out."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from notebook_store.answers import Idea, Near
 from notebook_store.entry import Entry, Kind
 from notebook_store.notebook import Notebook
 from swarm.agents.roles import PERSONLESS, Role
+from swarm.research.experiment import Knob
 
 _BODY_CHARACTERS = 900  # of one entry
 _CHARACTERS_A_TOKEN = 3.5  # of English and code
 _NEWEST = 60  # entries of a kind that are looked at
+_NEAR = 3  # experiments that are shown as near
 
 
 def fenced(label: str, text: str) -> str:
@@ -35,6 +38,21 @@ def shown(entry: Entry) -> str:
     return fenced(
         f"entry {entry.id} ({entry.kind} by {entry.author})", f"{entry.title}\n{entry.body[:_BODY_CHARACTERS]}{cited}"
     )
+
+
+def tried_near(notebook: Notebook, experiment: str, hypothesis: str, changes: Mapping[str, Knob]) -> list[Near]:
+    """What was tried near an experiment, without itself. Blocking."""
+    found = notebook.near(Idea(text=hypothesis, changes=dict(changes)), _NEAR + 1)
+    return [one for one in found if one.tried.hypothesis.id != f"{experiment}-hypothesis"][:_NEAR]
+
+
+def one_near(one: Near) -> str:
+    """One line on what was tried near, and what came of it."""
+    page = one.tried.hypothesis
+    apart = [] if one.distance is None else [f"configuration {one.distance:.2f} apart"]
+    alike = [] if one.similarity is None else [f"meaning {one.similarity:.2f} alike"]
+    came = one.tried.came[-1].title if one.tried.came else "not over yet"
+    return f"{page.experiment or page.id} ({', '.join(apart + alike)}): {' '.join(came.split())[:160]}"
 
 
 def remembered(role: Role, notebook: Notebook, *, query: str, session: str, task: str) -> list[Entry]:

@@ -10,14 +10,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from notebook_store.entry import Kind
-from notebook_store.notebook import Notebook
 from swarm.agents.roles import REVIEWER
 from swarm.errors import InputError
 from swarm.ports import Observation
 from swarm.research.experiment import Knob, Proposal, Review, ReviewVerdict
 from swarm.research.knobs import read_knobs, same_but_for_seed
-from swarm.research.space import distances, in_range
+from swarm.research.space import in_range
 from trainer.contract import Outcome, Range
 
 # Ways out of a trial's sandbox, or round its judge, that no training script needs.
@@ -28,9 +26,6 @@ _CALLS = frozenset({"eval", "exec", "compile", "__import__", "breakpoint"})
 _OS_CALLS = tuple(f"os.{name}" for name in ("system", "popen", "exec", "spawn", "posix_spawn", "fork", "kill"))
 _PLACES = ("holdout", "judge", "harness", "/proc/", "task.toml")  # what a candidate has no business to name
 
-_NEAR = 0.15  # of a range: closer configurations are shown as near
-_NEAR_SHOWN = 3
-_COMPARED = 200  # observations a configuration is compared with, the last ones: what a review costs is bounded
 _PEAKS_NEEDED = 12  # trials with a memory peak before one is predicted
 
 
@@ -52,29 +47,18 @@ class RuleReviewer:
 
     name = REVIEWER.name
 
-    def __init__(self, notebook: Notebook) -> None:
-        self._notebook = notebook
-
     async def review(self, proposal: Proposal, context: ReviewContext) -> Review:
         """Judge a proposal. The caller writes the page, as it knows the experiment's id."""
-        close = await self._near(proposal, context)
         faults = await asyncio.to_thread(lambda: list(find_faults(proposal, context)))
         if not faults and context.preflight is not None:
             fault = await context.preflight(proposal.source)
             faults += [fault] if fault else []
         if faults:
-            return Review(verdict=ReviewVerdict.REJECTED, reasons=tuple(faults), near=close)
+            return Review(verdict=ReviewVerdict.REJECTED, reasons=tuple(faults))
         checked = "it compiles, differs from its parent and from what was tried, and keeps to the policy and ranges"
         peak = predicted_peak(_changed(proposal, context), context.observations)
         memory = f"; its predicted memory peak is {peak:.0f} MiB" if peak is not None else ""
-        return Review(verdict=ReviewVerdict.APPROVED, reasons=(f"{checked}{memory}",), near=close)
-
-    async def _near(self, proposal: Proposal, context: ReviewContext) -> tuple[str, ...]:
-        """Near experiments: by configuration where constants changed, by meaning where code did."""
-        if proposal.changes:
-            return near(proposal, context)
-        hits = await asyncio.to_thread(self._notebook.search, proposal.hypothesis, _NEAR_SHOWN, kinds=[Kind.HYPOTHESIS])
-        return tuple(hit.entry.id for hit in hits)
+        return Review(verdict=ReviewVerdict.APPROVED, reasons=(f"{checked}{memory}",))
 
 
 def find_faults(proposal: Proposal, context: ReviewContext) -> Iterator[str]:
@@ -128,15 +112,6 @@ def escapes(source: str) -> frozenset[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             found |= {f"it names '{place}'" for place in _PLACES if place in node.value.lower()}
     return frozenset(found)
-
-
-def near(proposal: Proposal, context: ReviewContext) -> tuple[str, ...]:
-    """Earlier experiments whose configuration lies close, nearest first."""
-    knobs = _changed(proposal, context)
-    compared = context.observations[-_COMPARED:]
-    far = distances(knobs, [o.knobs for o in compared], context.ranges)
-    apart = {o.experiment: d for o, d in zip(compared, far, strict=True)}
-    return tuple(sorted((name for name in apart if apart[name] < _NEAR), key=lambda name: apart[name])[:_NEAR_SHOWN])
 
 
 def predicted_peak(knobs: Mapping[str, Knob], observations: Sequence[Observation]) -> float | None:

@@ -147,7 +147,7 @@ def _session(choice: Choice, premises: Premises, say: Say) -> Session:
             proposer=portfolio_of(studio, OptimizerProposer(notebook, wave_size=choice.settings.waves.size)),
             thinkers=thinkers_of(studio),
             tell=tell,
-            reviewer=RuleReviewer(notebook),
+            reviewer=RuleReviewer(),
             reader=LiteratureReader(notebook, premises.library, session=choice.name, task=task, clock=clock),
             library=premises.library,
             analyst=Analyst(notebook, kernel, clock=clock),

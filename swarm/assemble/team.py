@@ -85,7 +85,7 @@ class Team:
         if checked.verdict is not ReviewVerdict.APPROVED or proposal.origin is None:
             return checked
         for reviewer in self.thinkers.reviewers:
-            review = await self._thought(reviewer.name, reviewer.judge(experiment.id, proposal, context, checked))
+            review = await self._thought(reviewer.name, reviewer.judge(experiment.id, proposal, context))
             if review is not None:
                 return review
         return checked

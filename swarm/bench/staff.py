@@ -19,7 +19,7 @@ class RuleStaff:
         self._stage = stage
         self._think_seconds = think_seconds  # of virtual time
         self._proposer = OptimizerProposer(stage.notebook, wave_size=stage.settings.waves.size)
-        self._reviewer = RuleReviewer(stage.notebook)
+        self._reviewer = RuleReviewer()
 
     async def propose(self, brief: Brief) -> list[Proposal]:
         proposals = await self._proposer.propose(brief)

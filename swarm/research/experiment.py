@@ -137,7 +137,6 @@ class Review:
 
     verdict: ReviewVerdict
     reasons: tuple[str, ...]  # one sentence each; for an approval, what was checked
-    near: tuple[str, ...] = ()  # notebook entries of earlier experiments close to this one
     author: str = "reviewer"  # who says so
     thought: bool = False  # a model judged it, after every rule had passed it
     sampled: bool = False  # it runs although the model turned it down: so the reviewer is measured

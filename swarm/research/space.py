@@ -86,32 +86,10 @@ def is_ordered(within: Range) -> bool:
     return len(numbers) == len(within.choices) > 2 and numbers == sorted(numbers)
 
 
-def distances(a: Mapping[str, Knob], others: Sequence[Mapping[str, Knob]], ranges: Mapping[str, Range]) -> "np.ndarray":
-    """How far each lies from ``a``: the root of summed squared steps, one whole range being 1."""
-    import numpy as np
-
-    total = np.zeros(len(others))
-    for name, within in ranges.items():
-        given = [other.get(name) for other in others]
-        lacking = np.array([value is None for value in given], dtype=bool)
-        if name not in a:
-            total += ~lacking
-            continue
-        mine = a[name]
-        values = [mine if value is None else value for value in given]
-        if is_ordered(within):
-            total += (to_units(values, within) - to_unit(mine, within)) ** 2
-        else:
-            total += [value != mine for value in values]
-        total += lacking
-    return np.asarray(np.sqrt(total))
-
-
 class Cube:
     """Configurations as rows of numbers in [0, 1], one a factor, so that thousands are handled at once.
 
-    ``features`` widens a factor without order to one column a choice, so that Euclidean distances are those of
-    ``distances``.
+    ``features`` widens a factor without order to one column a choice, so that two choices are one whole range apart.
     """
 
     def __init__(self, ranges: Mapping[str, Range], base: Mapping[str, Knob]) -> None:

@@ -23,7 +23,7 @@ from swarm.agents.reviewer import ReviewContext
 from swarm.agents.reviewer_llm import ModelReviewer
 from swarm.errors import ContextOverflow, ModelMisused, SwarmError
 from swarm.ports import Ask, Message, SystemClock
-from swarm.research.experiment import Proposal, Review, ReviewVerdict
+from swarm.research.experiment import Proposal
 from tests.thinking_lab import TRAIN, thinking_lab
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -119,9 +119,8 @@ async def test_a_role_runs_to_a_verdict_or_says_why_not(url: str, tmp_path: Path
         mind = Mind(manner, chat(url), kept, books, lab.clock)
         reviewer = ModelReviewer(mind, lab.notebook, session="s", task=lab.task, seed=0)
         proposal = Proposal(author="p", hypothesis="h", parent="b", source=TRAIN.replace("** 2", "** 4"))
-        checked = Review(verdict=ReviewVerdict.APPROVED, reasons=("fine",))
         try:
-            review = await reviewer.judge("s-e1", proposal, ReviewContext(parent_source=TRAIN, ranges={}), checked)
+            review = await reviewer.judge("s-e1", proposal, ReviewContext(parent_source=TRAIN, ranges={}))
             assert review.thought
         except SwarmError as error:
             assert "refused twice" in str(error)

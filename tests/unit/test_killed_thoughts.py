@@ -20,7 +20,7 @@ from swarm.agents.reviewer_llm import ModelReviewer
 from swarm.agents.roles import ROLES
 from swarm.agents.tools import searching
 from swarm.ports import WaveReport
-from swarm.research.experiment import Proposal, Review, ReviewVerdict
+from swarm.research.experiment import Proposal, ReviewVerdict
 from tests.fakes.endpoint import Endpoint, Reply, Request, endpoint, prompt_of, says
 from tests.thinking_lab import TRAIN, Lab, library, thinking_lab
 
@@ -66,8 +66,7 @@ async def propose(lab: Lab, server: Endpoint, root: Path) -> None:
 async def review(lab: Lab, server: Endpoint, root: Path) -> None:
     reviewer = ModelReviewer(lab.mind(server, "reviewer-llm"), lab.notebook, session="s", task=lab.task, seed=0)
     proposal = Proposal(author="p", hypothesis="h", parent="base", source=TRAIN.replace("** 2", "** 4"))
-    checked = Review(verdict=ReviewVerdict.APPROVED, reasons=("fine",))
-    said = await reviewer.judge("s-e001", proposal, ReviewContext(parent_source=TRAIN, ranges={}), checked)
+    said = await reviewer.judge("s-e001", proposal, ReviewContext(parent_source=TRAIN, ranges={}))
     assert said.verdict is ReviewVerdict.APPROVED
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from swarm.errors import InputError
 from swarm.research.knobs import derive_ranges, read_knobs, same_but_for_seed, set_knobs
-from swarm.research.space import distances, from_unit, in_range, to_unit
+from swarm.research.space import from_unit, in_range, to_unit
 from trainer.contract import Range
 
 SOURCE = '''\
@@ -140,14 +140,6 @@ def test_a_derived_range_holds_its_value_and_all_it_gives(value: float, position
 def test_whole_numbers_move_in_the_steps_that_sizes_share() -> None:
     widths = {from_unit(i / 50, Range(low=32, high=128, log=True, integer=True), 64) for i in range(51)}
     assert widths == {32, 64, 96, 128}
-
-
-def test_distance_counts_ranges_and_texts() -> None:
-    ranges = {"LR": Range(low=1e-4, high=1e-2, log=True), "NAME": Range(choices=("a", "b", "c"))}
-    others = [{"LR": 1e-2, "NAME": "a"}, {"LR": 1e-4, "NAME": "c"}, {"LR": 1e-3, "NAME": "b"}, {"NAME": "a"}]
-    found = distances({"LR": 1e-4, "NAME": "a"}, others, ranges)
-    assert found.tolist() == pytest.approx([1.0, 1.0, 1.25**0.5, 1.0])
-    assert distances({"NAME": "a"}, others, ranges)[0] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

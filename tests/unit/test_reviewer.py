@@ -1,17 +1,11 @@
 """The rule-based reviewer stops what would waste a slot, and says why."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from notebook_store.entry import Entry, Kind
-from notebook_store.notebook import Notebook
 from swarm.agents.reviewer import ReviewContext, RuleReviewer, escapes, predicted_peak
 from swarm.ports import Observation
 from swarm.research.experiment import Knob, Proposal, Review, ReviewVerdict
 from swarm.research.knobs import set_knobs
-from tests.fake_embedder import WordEmbedder
 from trainer.contract import Range, find_task
 
 PARENT = 'import torch\nLR = 0.003\nWIDTH = 64\nNAME = "adamw"\nSEED = 1\n'
@@ -21,12 +15,6 @@ RANGES = {
     "NAME": Range(choices=("adamw", "muon")),
 }
 KNOBS: dict[str, Knob] = {"LR": 0.003, "WIDTH": 64, "NAME": "adamw"}
-
-
-@pytest.fixture
-def notebook(tmp_path: Path) -> Iterator[Notebook]:
-    with Notebook.open(tmp_path / "notebook", embedder=WordEmbedder()) as notebook:
-        yield notebook
 
 
 def proposal(changes: dict[str, Knob], source: str | None = None) -> Proposal:
@@ -42,13 +30,13 @@ def observation(
     return Observation(experiment=name, wave=None, knobs=knobs, gain=gain, outcome=outcome, peak_memory_mb=peak)
 
 
-async def judged(notebook: Notebook, what: Proposal, **context: object) -> Review:
+async def judged(what: Proposal, **context: object) -> Review:
     told = ReviewContext(parent_source=PARENT, ranges=RANGES, **context)  # type: ignore[arg-type]  # keywords of the test
-    return await RuleReviewer(notebook).review(what, told)
+    return await RuleReviewer().review(what, told)
 
 
-async def test_a_sound_proposal_is_approved(notebook: Notebook) -> None:
-    review = await judged(notebook, proposal({"LR": 0.01}))
+async def test_a_sound_proposal_is_approved() -> None:
+    review = await judged(proposal({"LR": 0.01}))
     assert review.verdict is ReviewVerdict.APPROVED
     assert "compiles" in review.reasons[0]
 
@@ -70,18 +58,18 @@ async def test_a_sound_proposal_is_approved(notebook: Notebook) -> None:
         (PARENT + "import trainer.judge\n", "imports trainer.judge"),
     ],
 )
-async def test_bad_edits_are_rejected(notebook: Notebook, source: str, reason: str) -> None:
-    review = await judged(notebook, proposal({}, source))
+async def test_bad_edits_are_rejected(source: str, reason: str) -> None:
+    review = await judged(proposal({}, source))
     assert review.verdict is ReviewVerdict.REJECTED
     assert any(reason in said for said in review.reasons), review.reasons
 
 
-async def test_what_the_parent_does_already_is_no_reason(notebook: Notebook) -> None:
+async def test_what_the_parent_does_already_is_no_reason() -> None:
     parent = PARENT + "import subprocess\n"
     edit = Proposal(
         author="p", hypothesis="h", parent="a", source=parent.replace("0.003", "0.01"), changes={"LR": 0.01}
     )
-    review = await RuleReviewer(notebook).review(edit, ReviewContext(parent_source=parent, ranges=RANGES))
+    review = await RuleReviewer().review(edit, ReviewContext(parent_source=parent, ranges=RANGES))
     assert review.verdict is ReviewVerdict.APPROVED
 
 
@@ -89,14 +77,14 @@ def test_the_built_in_task_keeps_to_the_policy() -> None:
     assert escapes(find_task("tinytext").editable_path.read_text(encoding="utf-8")) == set()
 
 
-async def test_ranges_and_duplicates_are_kept(notebook: Notebook) -> None:
-    review = await judged(notebook, proposal({"LR": 1.0}), duplicate="s-e004")
+async def test_ranges_and_duplicates_are_kept() -> None:
+    review = await judged(proposal({"LR": 1.0}), duplicate="s-e004")
     assert review.verdict is ReviewVerdict.REJECTED
     assert any("outside the task's range (0.0001 to 0.1)" in said for said in review.reasons)
     assert any("s-e004" in said for said in review.reasons)
 
 
-async def test_a_step_is_taken_only_once_reading_found_nothing(notebook: Notebook) -> None:
+async def test_a_step_is_taken_only_once_reading_found_nothing() -> None:
     taken: list[str] = []
     said = "one step of it ended CRASHED: no such width"
 
@@ -104,47 +92,24 @@ async def test_a_step_is_taken_only_once_reading_found_nothing(notebook: Noteboo
         taken.append(source)
         return said if "WIDTH = 96" in source else None
 
-    assert (await judged(notebook, proposal({"LR": 0.01}), preflight=preflight)).verdict is ReviewVerdict.APPROVED
-    crashed = await judged(notebook, proposal({"WIDTH": 96}), preflight=preflight)
+    assert (await judged(proposal({"LR": 0.01}), preflight=preflight)).verdict is ReviewVerdict.APPROVED
+    crashed = await judged(proposal({"WIDTH": 96}), preflight=preflight)
     assert (crashed.verdict, crashed.reasons) == (ReviewVerdict.REJECTED, (said,))
-    await judged(notebook, proposal({"LR": 1.0}), preflight=preflight)
+    await judged(proposal({"LR": 1.0}), preflight=preflight)
     assert len(taken) == 2
 
 
-async def test_near_configurations_are_shown_nearest_first(notebook: Notebook) -> None:
-    seen = [observation("far", {"LR": 0.1}), observation("near", {"LR": 0.011}), observation("same", {"LR": 0.01})]
-    review = await judged(notebook, proposal({"LR": 0.01}), observations=seen)
-    assert review.near == ("same", "near")
-
-
-async def test_edits_of_code_are_compared_by_meaning(notebook: Notebook) -> None:
-    page = Entry(
-        id="s-e001-hypothesis",
-        kind=Kind.HYPOTHESIS,
-        title="an idea about it",
-        body="",
-        author="proposer",
-        session="s",
-        task="t",
-        created_at=0.0,
-    )
-    notebook.append(page)
-    notebook.flush()
-    review = await judged(notebook, proposal({}, PARENT + "print(1)\n"))
-    assert review.near == (page.id,)
-
-
-async def test_memory_is_predicted_from_past_trials(notebook: Notebook) -> None:
+async def test_memory_is_predicted_from_past_trials() -> None:
     seen = [
         observation(f"e{i}", {"WIDTH": width, "LR": 0.001 * (i + 1)}, peak=300.0 * width / 16)
         for i, width in enumerate([16, 24, 32, 48, 64, 96] * 3)
     ]
     assert predicted_peak({**KNOBS, "WIDTH": 128}, seen) == pytest.approx(300 * 128 / 16, rel=0.25)
     assert predicted_peak(KNOBS, seen[:11]) is None
-    wide = await judged(notebook, proposal({"WIDTH": 256}), observations=seen, memory_mb=2500)
+    wide = await judged(proposal({"WIDTH": 256}), observations=seen, memory_mb=2500)
     assert wide.verdict is ReviewVerdict.REJECTED
     assert "memory peak" in wide.reasons[0]
-    slim = await judged(notebook, proposal({"WIDTH": 32}), observations=seen, memory_mb=2500)
+    slim = await judged(proposal({"WIDTH": 32}), observations=seen, memory_mb=2500)
     assert slim.verdict is ReviewVerdict.APPROVED
 
 
@@ -158,10 +123,6 @@ async def test_memory_is_predicted_from_past_trials(notebook: Notebook) -> None:
         ({"WIDTH": 32}, ReviewVerdict.APPROVED),
     ],
 )
-async def test_what_ran_out_of_memory_is_not_pushed_further(
-    notebook: Notebook, changes: dict[str, Knob], verdict: ReviewVerdict
-) -> None:
-    review = await judged(
-        notebook, proposal(changes), observations=[observation("e1", {"WIDTH": 128}, "OUT_OF_MEMORY")]
-    )
+async def test_what_ran_out_of_memory_is_not_pushed_further(changes: dict[str, Knob], verdict: ReviewVerdict) -> None:
+    review = await judged(proposal(changes), observations=[observation("e1", {"WIDTH": 128}, "OUT_OF_MEMORY")])
     assert review.verdict is verdict

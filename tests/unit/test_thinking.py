@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from swarm.agents.roles import ROLES
 from swarm.agents.thought import rendered
 from swarm.agents.tools import searching
 from swarm.errors import CapReached, ContextOverflow, ModelUnavailable, SwarmError
-from swarm.research.experiment import Proposal, Review, ReviewVerdict
+from swarm.research.experiment import Proposal, ReviewVerdict
 from tests.fakes.endpoint import Endpoint, Reply, Request, endpoint, prompt_of, says
 from tests.thinking_lab import TRAIN, Lab, library, thinking_lab
 
@@ -199,7 +200,6 @@ async def test_what_an_endpoint_that_breaks_off_is_likely_to_charge_is_on_record
 # ---- the reviewer -----------------------------------------------------------------------------------------
 
 
-CHECKED = Review(verdict=ReviewVerdict.APPROVED, reasons=("it compiles",))
 PROPOSAL = Proposal(
     author="proposer-llm", hypothesis="gentler", parent="base", source=TRAIN.replace("** 2", "** 4"), expected_gain=0.1
 )
@@ -214,7 +214,7 @@ async def test_a_reviewer_that_thinks_says_why_and_a_sample_runs_all_the_same(la
     with endpoint([verdict("REJECTED", redundant_with="s-e001", confounded=True)]) as server:
         reviewer = ModelReviewer(lab.mind(server, "reviewer-llm"), lab.notebook, session="s", task=lab.task, seed=0)
         context = ReviewContext(parent_source=TRAIN, ranges={})
-        reviews = [await reviewer.judge(f"s-e{n:03d}", PROPOSAL, context, CHECKED) for n in range(100)]
+        reviews = [await reviewer.judge(f"s-e{n:03d}", PROPOSAL, context) for n in range(100)]
     assert {review.verdict for review in reviews} == {ReviewVerdict.REJECTED}
     assert reviews[0].author == "reviewer-llm"
     assert "redundant with s-e001" in reviews[0].reasons
@@ -222,6 +222,26 @@ async def test_a_reviewer_that_thinks_says_why_and_a_sample_runs_all_the_same(la
     sampled = sum(review.sampled for review in reviews)
     assert 4 <= sampled <= 18  # binomial(100, 0.1), four sd
     assert SAMPLED == 0.1
+
+
+async def test_a_reviewer_is_shown_what_was_tried_near(lab: Lab) -> None:
+    about: dict[str, Any] = {"author": "proposer-llm", "session": "s", "task": "bowl", "created_at": 0}
+    about |= {
+        "kind": Kind.HYPOTHESIS,
+        "title": "a start",
+        "body": "b",
+        "factors": ("X",),
+        "data": {"changes": {"X": 2.1}},
+    }
+    for name in ("s-e001", "s-e002"):
+        lab.notebook.append(Entry(id=f"{name}-hypothesis", experiment=name, **about))
+    with endpoint([verdict("APPROVED")]) as server:
+        reviewer = ModelReviewer(lab.mind(server, "reviewer-llm"), lab.notebook, session="s", task=lab.task, seed=0)
+        proposal = replace(PROPOSAL, changes={"X": 2.0})
+        await reviewer.judge("s-e002", proposal, ReviewContext(parent_source=TRAIN, ranges={}))
+    shown = prompt_of(server.requests[0])
+    assert "s-e001 (configuration 0.02 apart): not over yet" in shown
+    assert "s-e002 (configuration" not in shown
 
 
 async def test_what_came_back_is_shown_to_its_author(lab: Lab) -> None:
