@@ -130,7 +130,7 @@ class Log:
             for name in ids:
                 row = connection.execute("SELECT * FROM entries WHERE id = ?", (name,)).fetchone()
                 if row is not None:
-                    found[name] = entry_of(connection, row)
+                    found[name] = self._read(connection, row)
         return found
 
     def entries(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> list[Entry]:
@@ -229,7 +229,7 @@ class Log:
         )
         with self.database.read() as connection:
             rows = connection.execute(sql, (entry_id, *parameters)).fetchall()
-            return [(Relation(row["relation"]), entry_of(connection, row)) for row in rows]
+            return [(Relation(row["relation"]), self._read(connection, row)) for row in rows]
 
     def problems(self) -> list[str]:
         """Checks the file, and that every entry and attachment says what it said when it was written."""
