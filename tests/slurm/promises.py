@@ -19,7 +19,7 @@ from swarm.executors.sky.executor import SkyExecutor
 from swarm.executors.sky.fleet import Patience, Tell
 from swarm.executors.sky.registry import Registry, tear_down
 from swarm.executors.sky.sdk import SkySdk
-from swarm.ports import Executor, TrialOrder
+from swarm.ports import Executor, Slot, TrialOrder
 from tests.contracts.test_executor import (  # collected from here, with the bench below
     task,  # noqa: F401
     test_a_cancelled_trial_is_preempted,  # noqa: F401
@@ -72,9 +72,10 @@ class AnySlot(SkyExecutor):
             patience=Patience(again=1.0),
         )
         self._session, self._turn = session, turn
+        self._chosen: dict[str, Slot] = {}  # trial -> its slot: told twice, it must not be two clusters'
 
     async def submit(self, order: TrialOrder) -> None:
-        slot = self.slots[next(self._turn) % len(self.slots)]
+        slot = self._chosen.setdefault(order.trial_id, self.slots[next(self._turn) % len(self.slots)])
         await super().submit(replace(order, session=self._session, slot=slot))
 
 
