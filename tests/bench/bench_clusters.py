@@ -41,7 +41,7 @@ def main(h100: int, h200: int, seconds: int) -> None:
     try:
         with closing(BedSession(bed=bed, folder=bed.folder / "bench")) as session:
             session.configure(h100=h100, h200=h200, budget=seconds + MARGIN, crowded=False)
-            train = TRAIN.replace("sleep(0.4)", f"sleep({seconds})")
+            train = f"import time\n\ntime.sleep({seconds})\n" + TRAIN
             task = bowl(session.folder / "bowl", train=train, task=TASK.format(seconds=seconds + MARGIN))
             wanted, busy = ROUNDS * (h100 + h200), _busy_seconds()
             process = session.start(EXPERIMENTS, task=str(task))
