@@ -14,6 +14,7 @@ from filelock import FileLock
 from notebook_store.errors import LogBroken, NewerSchema, NoNotebook, NoSpace, Unwritable
 
 BUSY_SECONDS = 300.0  # how long a statement waits for another process's transaction
+CHECKPOINT_PAGES = 8000  # 32 MB of journal between checkpoints: each waits for the disk
 
 
 class Database:
@@ -133,4 +134,5 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     return connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypedDict, TypeVar, Unpack, get_args
 
@@ -14,7 +15,10 @@ from notebook_store.entry import JSON, Entry, Kind, Relation, digest
 from notebook_store.errors import EntryConflict
 from notebook_store.records import entry_of, insert
 
+K = TypeVar("K")
 T = TypeVar("T")
+
+_Newest = tuple[int, dict[str, dict[str, JSON]]]  # place of the last hypothesis; id -> what it sets, the newest first
 
 FILE = "notebook.sqlite3"
 MIGRATIONS = (
@@ -57,7 +61,7 @@ MIGRATIONS = (
     """,
 )
 
-_REMEMBERED = 2_000  # entries, and hypotheses of which it is known what they set
+_REMEMBERED = 2_000  # entries, and constants
 
 Column = Literal["kind", "author", "session", "task", "outcome"]  # what entries are counted by
 
@@ -81,7 +85,7 @@ class Log:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._changes: dict[int, dict[str, JSON]] = {}  # place of a hypothesis -> what it sets
+        self._newest: dict[tuple[str, int], _Newest] = {}  # constant, how many -> the newest hypotheses on it
         self._entries: dict[int, Entry] = {}  # place -> entry
 
     @classmethod
@@ -151,26 +155,23 @@ class Log:
         return found
 
     def changes(self, factor: str, limit: int) -> dict[str, dict[str, JSON]]:
-        """Of the newest hypotheses on a constant, what each sets: id -> data["changes"]. Reads nothing older."""
+        """Of the newest hypotheses on a constant, what each sets: id -> data["changes"], the newest first.
+
+        Reads what is new since the last call, and nothing older than asked for.
+        """
         sql = (
-            "SELECT seq, c.id FROM factors JOIN entries AS c USING (seq) WHERE factor = ? AND kind = ? "
+            "SELECT seq, c.id, json_extract(details, '$.data') AS data "
+            "FROM factors JOIN entries AS c USING (seq) WHERE factor = ? AND seq > ? AND kind = ? "
             "ORDER BY factors.seq DESC LIMIT ?"
         )
         with self.database.read() as connection:
-            rows = connection.execute(sql, (factor, Kind.HYPOTHESIS.value, limit)).fetchall()
-            told = {row["id"]: self._set_by(connection, row["seq"]) for row in rows}
-        return {name: changes for name, changes in told.items() if changes}
-
-    def _set_by(self, connection: sqlite3.Connection, seq: int) -> dict[str, JSON]:
-        """What the hypothesis at a place of the log sets. Remembered: it never changes, and is asked for often."""
-        changes = self._changes.get(seq)
-        if changes is None:
-            sql = "SELECT json_extract(details, '$.data.changes') FROM entries WHERE seq = ?"
-            (text,) = connection.execute(sql, (seq,)).fetchone()
-            found = json.loads(text) if isinstance(text, str) else None
-            changes = found if isinstance(found, dict) else {}
-            _remember(self._changes, seq, changes)
-        return changes
+            last, known = self._newest.get((factor, limit), (0, {}))
+            rows = connection.execute(sql, (factor, last, Kind.HYPOTHESIS.value, limit)).fetchall()
+            if rows:
+                fresh = {row["id"]: _changes(row["data"]) for row in rows}
+                known = dict(islice((fresh | known).items(), limit))
+                _remember(self._newest, (factor, limit), (rows[0]["seq"], known))
+        return {name: changes for name, changes in known.items() if changes}
 
     def ids(self, *, after: int = 0) -> list[tuple[int, str]]:
         """(place in the log, id) of the entries behind place `after`, in the order of appending."""
@@ -253,11 +254,17 @@ class Log:
         return [] if same else [f"entry {row['id']} is not what was written; restore the log from a copy"]
 
 
-def _remember(kept: dict[int, T], place: int, what: T) -> None:
+def _remember(kept: dict[K, T], key: K, what: T) -> None:
     """Keep it, and forget all where there is too much."""
     if len(kept) >= _REMEMBERED:
         kept.clear()
-    kept[place] = what
+    kept[key] = what
+
+
+def _changes(data: str | None) -> dict[str, JSON]:
+    """What a hypothesis sets, by its data as JSON; nothing where that says nothing of it."""
+    changes = json.loads(data or "{}").get("changes")
+    return changes if isinstance(changes, dict) else {}
 
 
 def conditions(filters: Filters) -> tuple[str, list[object]]:

@@ -10,7 +10,7 @@ from swarm.lab import Lab
 from swarm.research.rulings import Ruling, read_ruling
 
 BEATS = 12  # heartbeats in a lease's time to live
-HOUSEKEEPING_SECONDS = 5.0  # of the session's clock, between two looks at the disk
+HOUSEKEEPING_TICKS = 10  # of the session, between two looks at the disk
 
 
 class Ruled(Protocol):
@@ -80,7 +80,7 @@ class Keepers:
             else:
                 self._let_go("the disk")
             await self._housekeeper.tidy()
-            await self._lab.clock.sleep(HOUSEKEEPING_SECONDS)
+            await self._lab.clock.sleep(HOUSEKEEPING_TICKS * self._crew.tick_seconds)
 
     def _hold(self, who: str, phase: str) -> None:
         """Let no trial start until whoever asks for it lets go."""

@@ -20,7 +20,7 @@ from swarm.research.state import seeds
 from trainer.contract import Direction, Task
 
 _PATIENCE = 0.25  # of a session on one slot, that one validation may take
-HORIZON = 600  # newest experiments that are shown to whoever proposes and reviews: what a look costs is bounded
+HORIZON = 400  # newest experiments that are shown to whoever proposes and reviews: what a look costs is bounded
 BEST = 200  # of the older ones
 INCUMBENT_REFERENCES = 4  # fresh screening runs of an incumbent; the baseline has its replicates
 
@@ -37,7 +37,8 @@ class Observer:
         self._catching_up = asyncio.Lock()
         self._fresh: dict[str, list[float]] = {}  # accelerator -> the baseline's fresh scores they rest on
         self._seen: dict[tuple[str, str], Observation] = {}  # (experiment, commit) -> what screening showed
-        self._worth: dict[tuple[str, str], Observation] = {}  # the same, of older ones that are worth remembering
+        self._designs: dict[tuple[str, str], Observation] = {}  # the same, of older ones in designed waves
+        self._best: dict[tuple[str, str], Observation] = {}  # the same, of the best of the other older ones
         self._changed_by: dict[str, frozenset[str]] = {}  # open experiment -> parts of the file that it changed
         self._changes: Counter[str] = Counter()  # part -> experiments that changed it
         self._taken: dict[str, dict[str, Knob]] = {}  # experiment -> constants, where nothing of it has ended
@@ -105,7 +106,7 @@ class Observer:
         call.
         """
         await self._catch_up()
-        return [*self._worth.values(), *self._seen.values()]
+        return [*self._designs.values(), *self._best.values(), *self._seen.values()]
 
     async def unscreened(self) -> list[dict[str, Knob]]:
         """Constants of that of which nothing has ended yet: it waits, runs, or was rejected."""
@@ -126,7 +127,7 @@ class Observer:
             fresh = {kind: self.fresh_scores(self._state.baseline, kind) for kind in self._state.accelerators("screen")}
             if fresh != self._fresh:
                 self._fresh = fresh
-                news |= dict.fromkeys(name for name, _ in (*self._worth, *self._seen))
+                news |= dict.fromkeys(name for name, _ in (*self._designs, *self._best, *self._seen))
                 news |= dict.fromkeys(islice(reversed(self._state.experiments), HORIZON))
             news.pop(self._state.baseline.id, None)
         return list(news)
@@ -135,8 +136,9 @@ class Observer:
         for candidate in dict.fromkeys(trial.candidate for trial in experiment.trials):
             observation = await self._observe(experiment, candidate)
             if observation is not None:
-                kept = self._worth if (experiment.id, candidate) in self._worth else self._seen
-                kept[experiment.id, candidate] = observation
+                key = (experiment.id, candidate)
+                kept = next((some for some in (self._designs, self._best) if key in some), self._seen)
+                kept[key] = observation
         self._remember_what_is_worth_it()
         await self._count_parts(experiment)
         if any(trial.outcome for trial in experiment.trials):
@@ -150,11 +152,12 @@ class Observer:
         while len(self._seen) > HORIZON:
             key = next(iter(self._seen))
             old = self._seen.pop(key)
-            if self._designed(old) or old.gain is not None:
-                self._worth[key] = old
-            plain = [key for key, one in self._worth.items() if not self._designed(one)]
-            if len(plain) > BEST:
-                del self._worth[min(plain, key=lambda key: self._worth[key].gain or 0.0)]
+            if self._designed(old):
+                self._designs[key] = old
+            elif old.gain is not None:
+                self._best[key] = old
+            if len(self._best) > BEST:
+                del self._best[min(self._best, key=lambda key: self._best[key].gain or 0.0)]
 
     def _designed(self, observation: Observation) -> bool:
         wave = self._state.waves.get(observation.wave or "")

@@ -52,7 +52,6 @@ class View:
         self._notebook: Notebook | None = None
         self._limits: Limits | None = None
         self._promoted: set[str] = set()
-        self.confirmed_at: dict[str, float] = {}  # experiment -> unix seconds
         self._lasted: dict[str, deque[float]] = {}  # tier -> seconds its last trials took
         self.state = SessionState(find_session(self._ledger, session, home.root))
         self._thoughts = home.session(self.state.session) / "thoughts.db"
@@ -94,8 +93,6 @@ class View:
             self._limits = Limits.model_validate(event.data["limits"])
         if event.kind is Kind.MOVED and event.data["move"] == Move.PROMOTE and event.experiment:
             self._promoted.add(event.experiment)
-        if event.kind is Kind.MOVED and event.data["move"] == Move.CONFIRM and event.experiment:
-            self.confirmed_at[event.experiment] = event.at
         if event.kind is Kind.TRIAL_ENDED and event.data["value"] is not None and event.experiment:
             trial = next(t for t in self.state.experiments[event.experiment].trials if t.id == event.key)
             lasted = self._lasted.setdefault(trial.tier, deque(maxlen=_REMEMBERED))

@@ -80,10 +80,13 @@ def find_faults(proposal: Proposal, context: ReviewContext) -> Iterator[str]:
         within = context.ranges.get(name)
         if within is not None and value != before.get(name) and not in_range(value, within):
             yield f"{name} = {value!r} is outside the task's range ({_shown(within)})"
-    peak = predicted_peak(knobs, context.observations)
-    if peak is not None and context.memory_mb is not None and peak > context.memory_mb:
-        yield f"its predicted memory peak of {peak:.0f} MiB is above the slot's {context.memory_mb:.0f} MiB"
-    worse = next((o for o in context.observations if _at_least_as_extreme(knobs, o, before)), None)
+    if context.memory_mb is not None:
+        peak = predicted_peak(knobs, context.observations)
+        if peak is not None and peak > context.memory_mb:
+            yield f"its predicted memory peak of {peak:.0f} MiB is above the slot's {context.memory_mb:.0f} MiB"
+    oom = Outcome.OUT_OF_MEMORY
+    too_large = [o for o in context.observations if o.outcome == oom]
+    worse = next((o for o in too_large if _at_least_as_extreme(knobs, o, before)), None)
     if worse is not None:
         yield f"{worse.experiment} ran out of memory with the same constants no more extreme"
 
@@ -152,9 +155,7 @@ def _size(value: Knob | None) -> float:
 
 
 def _at_least_as_extreme(knobs: Mapping[str, Knob], seen: Observation, before: Mapping[str, Knob]) -> bool:
-    """Whether ``seen`` ran out of memory and ``knobs`` go as far from the parent in all that it changed."""
-    if seen.outcome != Outcome.OUT_OF_MEMORY:
-        return False
+    """Whether ``knobs`` go as far from the parent as ``seen`` in all that it changed."""
     moved = {name: value for name, value in seen.knobs.items() if name in before and value != before[name]}
     if not moved:
         return False

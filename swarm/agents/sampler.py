@@ -1,5 +1,7 @@
 """Optuna's TPE as a source of configurations (Bergstra et al., NeurIPS 2011; multivariate, constant liar)."""
 
+from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from swarm.research.experiment import Knob
@@ -9,8 +11,10 @@ from trainer.contract import Range
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial, TrialState
 
-_TOLD = 100  # observations of a long session told to TPE: the last ones, and a quarter as many of the best
+_TOLD = 60  # observations of a long session told to TPE: the last ones, and a quarter as many of the best
+_THEN = datetime(2000, 1, 1)  # when a trial ran says nothing to TPE
 
 
 class Sampler:
@@ -23,12 +27,13 @@ class Sampler:
     def ask(self) -> Idea:
         """A configuration that TPE expects among the best; each further one keeps away from those before."""
         study = self._study = self._study or self._told()
-        trial = study.ask(self._distributions())
+        trial = study.ask(self._distributions)
         config = dict(self._space.incumbent)
         for name, within in self._space.ranges.items():
             config[name] = _snapped(trial.params[name], within, config[name])
         return Idea(config=config, kind="sampler", why=f"TPE expects it among the best of {len(self._seen)} seen")
 
+    @cached_property
     def _distributions(self) -> "dict[str, optuna.distributions.BaseDistribution]":
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -44,28 +49,39 @@ class Sampler:
 
     def _told(self) -> "optuna.Study":
         import optuna
-        from optuna.trial import TrialState, create_trial
+        from optuna.trial import TrialState
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=self._seed)
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        distributions = self._distributions()
         many = len(self._seen) if self._space.settled is None else _TOLD
         last = self._seen[-many:]
         names = {seen.name for seen in last}
         best = [seen for seen in self._space.scored[: many // 4] if seen.name not in names]
-        trials = []
         for seen in [*best, *last]:
             state = TrialState.FAIL if seen.gain is None else TrialState.COMPLETE
-            params = self._params(seen.config)
-            trials.append(create_trial(state=state, value=seen.gain, params=params, distributions=distributions))
+            study.add_trial(self._trial(state, seen.config, seen.gain))
         for config in self._taken:  # RUNNING: the constant liar keeps away from it
-            params = self._params(config)
-            trials.append(create_trial(state=TrialState.RUNNING, params=params, distributions=distributions))
-        for trial in trials:
-            trial.distributions = distributions  # it made a copy, which may not be shared
-        study.add_trials(trials)
+            study.add_trial(self._trial(TrialState.RUNNING, config, None))
         return study
+
+    def _trial(self, state: "TrialState", config: Config, value: float | None) -> "FrozenTrial":
+        """A trial to tell the study of. Its number is the study's to give."""
+        from optuna.trial import FrozenTrial
+
+        return FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=state,
+            value=value,
+            datetime_start=_THEN,
+            datetime_complete=_THEN if state.is_finished() else None,
+            params=self._params(config),
+            distributions=self._distributions,
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+        )
 
     def _params(self, config: Config) -> dict[str, Any]:
         """The searched constants of a configuration, those outside their range at its nearest value."""

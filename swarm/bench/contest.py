@@ -1,5 +1,6 @@
 """Who takes part, and all the races of one contest."""
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -67,17 +68,22 @@ def contest(
 
 
 def side_by_side(objective: Objective, courses: Sequence[Course]) -> Iterator[Race]:
-    """Run races together, a measurement of each in turn, and give each when it has ended: whatever else the machine is
-    busy with meanwhile hits all of them alike.
+    """Run races together and give each when it has ended. Whichever has been charged least is measured next, so that
+    whatever else the machine is busy with meanwhile hits all of them alike.
     """
-    pool = ThreadPoolExecutor(objective.at_once)  # first come, first served
+    waiting = [(0.0, number, next(course)) for number, course in enumerate(courses)]  # seconds charged so far
+    running: dict[Future[Measured], tuple[float, int]] = {}
+    pool = ThreadPoolExecutor(objective.at_once)
     try:
-        asked: dict[Future[Measured], Course] = {pool.submit(objective.measure, next(one)): one for one in courses}
-        while asked:
-            for answer in wait(asked, return_when=FIRST_COMPLETED).done:
-                course = asked.pop(answer)
+        while waiting or running:
+            while waiting and len(running) < objective.at_once:
+                charged, number, wanted = heapq.heappop(waiting)
+                running[pool.submit(objective.measure, wanted)] = charged, number
+            for answer in wait(running, return_when=FIRST_COMPLETED).done:
+                charged, number = running.pop(answer)
                 try:
-                    asked[pool.submit(objective.measure, course.send(answer.result()))] = course
+                    wanted = courses[number].send(answer.result())
+                    heapq.heappush(waiting, (charged + answer.result().seconds, number, wanted))
                 except StopIteration as end:
                     yield end.value
     finally:

@@ -222,13 +222,13 @@ def _report(night: Night, simulation: Simulation, beside: Policy) -> Report:
 
 
 def _staircase(simulation: Simulation, begun: float) -> list[tuple[float, float]]:
-    """(hours, mean validated score) of each incumbent, from when its last validation run of then had ended."""
+    """(hours, mean validated score) of each incumbent from when it was confirmed, the baseline's from its first run."""
     state = simulation.session.state
     steps = []
     for name in state.incumbents:
         experiment = state.experiments[name]
         runs = [t for t in experiment.completed("validate") if t.holdout is None]
         if runs:
-            at = max(t.ended_at or 0.0 for t in runs)
+            at = state.confirmed_at.get(name) or min(t.ended_at or 0.0 for t in runs)
             steps.append(((at - begun) / 3600, statistics.fmean(t.value for t in runs if t.value is not None)))
     return steps

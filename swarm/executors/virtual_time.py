@@ -71,6 +71,8 @@ class _VirtualSelector(selectors.DefaultSelector):
         self._clock = clock
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout == 0 and len(self.get_map()) == 1:
+            return []  # there is more to do, and nothing to hear but the loop's own pipe
         ready = super().select(0)
         if not ready and timeout is None:
             raise SwarmError("the simulation stands still: everything waits for something that can never come")

@@ -14,6 +14,7 @@ from swarm.research.experiment import Json
 SCHEMA = 1  # raised when a table changes; an older program refuses a newer file
 _TOGETHER = 500  # events that are parsed at once
 BUSY_SECONDS = 300.0  # how long a statement waits for another process
+_CHECKPOINT_PAGES = 8000  # 32 MB of journal between checkpoints: each waits for the disk
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (
@@ -83,10 +84,11 @@ class Ledger:
                 f"{path} was written by a newer version (schema {version}, this one knows {SCHEMA}); "
                 "upgrade nightswarm or use another --home"
             )
+        self._db.execute("PRAGMA synchronous=NORMAL")  # both are of this connection; the mode is the file's
+        self._db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         if version == SCHEMA:
             return
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_TABLES)
         self._db.execute(f"PRAGMA user_version={SCHEMA}")
 

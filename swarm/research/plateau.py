@@ -12,7 +12,7 @@ import numpy as np
 from swarm.research.tried import Idea, Space
 
 FIRST_WAVES = 4  # waves without a confirmed gain that make a plateau
-_FAR = 200  # random points of which the loneliest is taken
+_FAR = 100  # random points of which the loneliest is taken
 _GOOD = 20  # best configurations that are mixed
 _SCALE = 0.7  # of a difference that is added, as differential evolution has it
 
@@ -34,8 +34,7 @@ def elsewhere(space: Space, seed: int) -> Iterator[Idea]:
 def _lonely(space: Space, chance: np.random.Generator) -> tuple[np.ndarray, str]:
     """Of many random points, the one farthest from all that was tried."""
     rows = space.cube.snapped(chance.random((_FAR, len(space.cube.names))))
-    tried = space.cube.features(space.rows)
-    points = space.cube.features(rows)
+    tried, points = space.points, space.cube.features(rows)
     squares = (points**2).sum(1)[:, None] + (tried**2).sum(1)[None, :] - 2 * points @ tried.T
     return rows[int(np.argmax(squares.min(axis=1)))], "nothing near it was ever tried"
 

@@ -212,10 +212,10 @@ class _Model:
         if all(space.key(space.seen[place].config) != space.key(space.incumbent) for place in told):
             places = np.append(0, places)
         self._rows = space.rows[places]
-        points = self._cube.features(self._rows)
+        points = space.points[places]
         settled = () if space.settled is None else space.settled
         some = [1 + place for place in settled if space.seen[place].gain is not None]
-        like = (self._cube.features(space.rows[some]), gains[some]) if len(some) >= _MODEL_FROM else None
+        like = (space.points[some], gains[some]) if len(some) >= _MODEL_FROM else None
         fitted = FITTED if like is None else SETTLED
         self._surrogate = Surrogate(points, gains[places], self._cube.groups, fitted=fitted, like=like)
         if space.taken:
@@ -229,7 +229,7 @@ class _Model:
         many = self._space.bounded(_CANDIDATES)
         rows = neighbours(self._cube, self._bases, many, chance)
         worth = self._worth(rows)
-        for scale in _REFINED:
+        for scale in _REFINED[: self._space.bounded(len(_REFINED))]:
             top = rows[np.argsort(-worth, kind="stable")[:3]]
             near = neighbours(self._cube, top, many // 4, chance, scale=scale)
             rows, worth = np.vstack([rows, near]), np.append(worth, self._worth(near))
@@ -289,16 +289,10 @@ def neighbours(
     low, high = (math.log(step) for step in _STEPS)
     sd = scale * np.exp(chance.uniform(low, high, (count, 1)))
     stepped = rows + sd * chance.standard_normal((count, width))
-    for column, within in enumerate(cube.ranges.values()):
-        if not is_ordered(within):
-            stepped[:, column] = chance.random(count)
-        else:
-            least = cube.grid[column]
-            stepped[:, column] = np.where(
-                np.abs(stepped[:, column] - rows[:, column]) < least,
-                rows[:, column] + least * np.where(chance.random(count) < 0.5, -1, 1),
-                stepped[:, column],
-            )
+    thrown = chance.random((width, count)).T
+    least = np.where(thrown < 0.5, -1, 1) * cube.grid
+    stepped = np.where(np.abs(stepped - rows) < cube.grid, rows + least, stepped)
+    stepped = np.where(cube.ordered, stepped, thrown)
     return np.asarray(cube.snapped(np.where(moved, stepped, rows)))
 
 

@@ -96,7 +96,10 @@ class Cube:
         """``base`` gives what the ranges do not name, and the grid of whole numbers."""
         self.ranges, self._base = ranges, base
         self.names = list(ranges)
-        self._widths = [1 if is_ordered(within) else len(within.choices) for within in ranges.values()]
+        self.ordered = [is_ordered(within) for within in ranges.values()]
+        self._widths = [
+            1 if ordered else len(within.choices) for ordered, within in zip(self.ordered, ranges.values(), strict=True)
+        ]
         self.grid = [self._step(name) for name in self.names]  # smallest move of each factor, in units of its range
         self.groups = tuple(factor for factor, width in enumerate(self._widths) for _ in range(width))
 
@@ -149,9 +152,11 @@ class Cube:
         """n x features."""
         import numpy as np
 
+        if all(self.ordered):
+            return rows
         columns = []
-        for column, (within, width) in enumerate(zip(self.ranges.values(), self._widths, strict=True)):
-            if is_ordered(within):
+        for column, (ordered, width) in enumerate(zip(self.ordered, self._widths, strict=True)):
+            if ordered:
                 columns.append(rows[:, [column]])
             else:
                 index = np.round(rows[:, column] * max(width - 1, 1)).astype(int)

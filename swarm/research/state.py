@@ -86,6 +86,7 @@ class SessionState:
         self.runs: dict[int, Run] = {}
         self.waves: dict[str, Wave] = {}
         self.incumbents: list[str] = []  # experiments whose candidate became the best; the baseline first
+        self.confirmed_at: dict[str, float] = {}  # of them, those that were CONFIRMED -> unix seconds
         self.validations = 0  # decided so far
         self.confirmed_tests: list[int] = []  # numbers of the validations that confirmed
         self.origins: dict[str, str] = {}  # origin of a proposal -> its experiment
@@ -263,6 +264,7 @@ def _moved(state: SessionState, event: Event) -> None:
         state.validations += 1
     if move is Move.CONFIRM:
         state.incumbents.append(experiment.id)
+        state.confirmed_at[experiment.id] = event.at
         state.confirmed_tests.append(state.validations)
         state.barren, state.plateau = 0, None
 

@@ -44,10 +44,9 @@ class GaussianProcess:
 
         self._mean = float(values.mean()) if mean is None else mean
         self._scale = float(np.sqrt(np.mean((values - self._mean) ** 2))) or 1.0
-        self._x = points
         self._lengths, self._noise = np.array(fit.lengths)[list(groups)], fit.noise
-        scaled = points / self._lengths
-        matrix = _kernel(scaled, scaled)
+        self._x = points / self._lengths
+        matrix = _kernel(self._x, self._x)
         matrix[np.diag_indices_from(matrix)] += self._noise + _JITTER
         self._root = cholesky(matrix, lower=True, check_finite=False)
         self._alpha = cho_solve((self._root, True), (values - self._mean) / self._scale, check_finite=False)
@@ -57,7 +56,7 @@ class GaussianProcess:
         import numpy as np
         from scipy.linalg import solve_triangular
 
-        cross = _kernel(points / self._lengths, self._x / self._lengths)
+        cross = _kernel(points / self._lengths, self._x)
         half = solve_triangular(self._root, cross.T, lower=True, check_finite=False)
         variance = np.maximum(1.0 - (half**2).sum(axis=0), 1e-10)
         return self._mean + self._scale * (cross @ self._alpha), self._scale * np.sqrt(variance)
@@ -66,7 +65,7 @@ class GaussianProcess:
         """The mean alone, which is cheap."""
         import numpy as np
 
-        cross = _kernel(points / self._lengths, self._x / self._lengths)
+        cross = _kernel(points / self._lengths, self._x)
         return np.asarray(self._mean + self._scale * (cross @ self._alpha))
 
     def believe(self, points: "np.ndarray") -> None:
@@ -78,14 +77,14 @@ class GaussianProcess:
         from scipy.linalg import cholesky, solve_triangular
 
         near, known = points / self._lengths, len(self._x)
-        half = solve_triangular(self._root, _kernel(self._x / self._lengths, near), lower=True, check_finite=False)
+        half = solve_triangular(self._root, _kernel(self._x, near), lower=True, check_finite=False)
         own = _kernel(near, near) - half.T @ half
         own[np.diag_indices_from(own)] += self._noise + _JITTER
         grown = np.zeros((known + len(points),) * 2, order="F")
         grown[:known, :known] = self._root
         grown[known:, :known] = half.T
         grown[known:, known:] = cholesky(own, lower=True, check_finite=False)
-        self._root, self._x = grown, np.vstack([self._x, points])
+        self._root, self._x = grown, np.vstack([self._x, near])
         self._alpha = np.append(self._alpha, np.zeros(len(points)))
 
 

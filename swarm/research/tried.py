@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,8 @@ _FEASIBLE = 360  # last observations that tell what runs
 _OPEN = 100  # last configurations without a result that count as measured; those still open are among them
 _LONG = 400  # observations of a session whose models' lengths are fitted to a stretch of the last ones
 SETTLED = 100  # of them, the points that the lengths are fitted to
-_APART = 50  # observations from one place where such a stretch may end to the next, on average
+_UNSETTLED = 50  # last observations that such a stretch keeps away from
+_ENDS = 150  # places before them where it may end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,7 @@ class Idea:
     factors: tuple[str, ...] = ()  # whose findings led here
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
+class Seen(NamedTuple):
     """One observed configuration."""
 
     name: str  # the experiment's
@@ -63,7 +64,7 @@ class Space:
 
     def key(self, config: Config) -> tuple[Knob | None, ...]:
         """Equal for configurations that agree on all that is searched."""
-        return tuple([config.get(name) for name in self._names])
+        return tuple(map(config.get, self._names))
 
     def take(self, idea: Idea) -> bool:
         """Whether the idea is new and not doomed; from then on its configuration is known."""
@@ -93,7 +94,9 @@ class Space:
         return self._feasibility.runs(self.cube.features(rows))
 
     def bounded(self, most: int) -> int:
-        """How many of ``most`` a model is told, or ranks: half of them in a long session, whose steps are small."""
+        """How many of ``most`` a model is told, ranks, or looks twice: half of them in a long session, whose steps are
+        small.
+        """
         return most if self.settled is None else most // 2
 
     @property
@@ -107,28 +110,32 @@ class Space:
         return self.cube.rows([self.incumbent, *(s.config for s in self.seen)])
 
     @cached_property
+    def points(self) -> np.ndarray:
+        """The features of ``rows``."""
+        return self.cube.features(self.rows)
+
+    @cached_property
     def settled(self) -> np.ndarray | None:
         """Which of ``seen`` the lengths of a model are fitted to in a long session; None: it is not long.
 
-        A stretch of the last ones whose ends lie where the digest of a name happens to be a multiple: it moves on every
-        fifty observations or so, and a fit is remembered meanwhile (content-defined chunks: Muthitacharoen, Chen and
-        Mazieres, SOSP 2001).
+        It ends at the one of ``_ENDS`` places whose name has the least digest, which seldom becomes another one, and a
+        fit is remembered meanwhile (winnowing: Schleimer, Wilkerson and Aiken, SIGMOD 2003). The newest are left out,
+        which another trial may still change.
         """
         if len(self.seen) <= _LONG:
             return None
-        last = range(len(self.seen) - _LONG, len(self.seen))
-        ends = [place for place in last if zlib.crc32(self.seen[place].name.encode()) % _APART == 0]
-        return np.arange(ends[0], ends[-1]) if len(ends) > 1 and ends[-1] - ends[0] >= FITTED else np.array(last)
+        newest = len(self.seen) - _UNSETTLED
+        end = min(range(newest - _ENDS, newest), key=lambda place: zlib.crc32(self.seen[place].name.encode()))
+        return np.arange(end - 2 * SETTLED, end)
 
     @cached_property
     def _feasibility(self) -> Feasibility | None:
         told = np.array([s.infeasible or s.gain is not None for s in self.seen], dtype=bool)
         if not any(s.infeasible for s in self.seen):
             return None
-        points = self.cube.features(self.rows)
         ran = np.array([True, *(not s.infeasible for s in self.seen)])
         which = np.append(True, told)
         some = np.array([], dtype=int) if self.settled is None else 1 + self.settled[told[self.settled]]
-        like = (points[some], ran[some]) if len(some) > 1 else None
+        like = (self.points[some], ran[some]) if len(some) > 1 else None
         fitted, kept = FITTED if like is None else SETTLED, self.bounded(_FEASIBLE)
-        return Feasibility(points[which], ran[which], self.cube.groups, fitted=fitted, kept=kept, like=like)
+        return Feasibility(self.points[which], ran[which], self.cube.groups, fitted=fitted, kept=kept, like=like)

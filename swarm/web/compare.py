@@ -32,7 +32,7 @@ def beside(view: View) -> Beside:
     for name in state.incumbents[1:]:
         standing = standing_of(state, state.experiments[name], minimize=view.minimize)
         if standing is not None and standing.gain is not None and standing.baseline_value:
-            hours = view.hours_at(view.confirmed_at[name])
+            hours = view.hours_at(view.state.confirmed_at[name])
             gains.append((hours, 100 * standing.gain.mean / abs(standing.baseline_value)))
     best = state.incumbent if state.incumbents else None
     return Beside(

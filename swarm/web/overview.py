@@ -91,7 +91,7 @@ def _gains(view: View) -> list[Json]:
     for name in view.state.incumbents[:0:-1][:_GAINS]:
         one = view.state.experiments[name]
         standing = standing_of(view.state, one, minimize=view.minimize)
-        found.append({"one": one, "standing": standing, "at": view.confirmed_at.get(name)})
+        found.append({"one": one, "standing": standing, "at": view.state.confirmed_at.get(name)})
     return found
 
 

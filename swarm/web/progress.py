@@ -85,7 +85,7 @@ class _Places:
         """Where an experiment became the best: when it was confirmed, or its number."""
         if not self._by_time:
             return float(self._numbers[experiment])
-        return self._view.hours_at(self._view.confirmed_at.get(experiment, first))
+        return self._view.hours_at(self._view.state.confirmed_at.get(experiment, first))
 
     @property
     def last(self) -> float:

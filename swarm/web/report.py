@@ -81,7 +81,7 @@ def _gain(view: View, notebook: Notebook | None, one: Experiment) -> Json:
         "one": one,
         "standing": standing_of(view.state, one, minimize=view.minimize),
         "holdout": holdout_of(view.state, one, minimize=view.minimize),
-        "at": view.hours_at(view.confirmed_at[one.id]),
+        "at": view.hours_at(view.state.confirmed_at[one.id]),
         "reasons": reasons,
     }
 

@@ -212,6 +212,21 @@ def test_races_take_turns_as_many_as_there_are_slots_at_once() -> None:
     assert all(abs(turn - 1 - place // 4) <= 1 for place, turn in enumerate(turns))  # nobody runs ahead
 
 
+def test_a_race_of_short_measurements_keeps_up_with_one_of_long_ones() -> None:
+    def course(share: float) -> Course:
+        for _ in range(int(6 / share)):
+            yield Measurement(config=START, seed=0, share=share)
+        point = Point(gpu_seconds=1.0, wall_seconds=1.0, best=1.0)
+        return Race(strategy=str(share), seed=0, trials=6, failed=0, curve=(point,), winner={})
+
+    bowl, charged = Bowl(), {1.0: 0.0, 0.25: 0.0}
+    assert len(list(side_by_side(bowl, [course(share) for share in charged]))) == 2
+    for _, share in bowl.asked:
+        charged[share] += share
+        assert abs(charged[1.0] - charged[0.25]) <= 1
+    assert charged == {1.0: 6.0, 0.25: 6.0}
+
+
 def ended(name: str, finals: list[float]) -> list[Race]:
     point = [Point(gpu_seconds=1.0, wall_seconds=1.0, best=final) for final in finals]
     return [

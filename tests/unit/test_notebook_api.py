@@ -143,6 +143,15 @@ def test_what_was_tried_near_an_idea_is_shown_with_its_outcome(notebook: Noteboo
     assert notebook.near(Idea(text="zebra", changes={"DEPTH": 3})) == []
 
 
+def test_what_is_near_is_seen_as_soon_as_it_was_appended(notebook: Notebook) -> None:
+    idea = Idea(text="zebra", changes={"WARMUP": 220})
+    expected = {224: ["at-224", "e7-hypothesis"], 221: ["at-221", "at-224"], 990: ["at-221", "at-224"]}
+    for steps, nearest in expected.items():
+        data = {"changes": {"WARMUP": steps}}
+        notebook.append(entry(f"at-{steps}", "Again", kind=Kind.HYPOTHESIS, factors=("WARMUP",), data=data))
+        assert [one.tried.hypothesis.id for one in notebook.near(idea, 2)] == nearest
+
+
 def test_the_first_claim_wins(notebook: Notebook) -> None:
     assert notebook.claim("k", "ann", at=1.0).won
     late = notebook.claim("k", "bob", at=2.0)
