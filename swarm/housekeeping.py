@@ -4,18 +4,21 @@ The policy, in one place:
 
 - scratch goes with its trial; the harness sees to it;
 - the checkpoint of a candidate's first validation run is kept until its verdict, and for good when that is CONFIRMED;
+- candidates lie in git, packed every ``PACKED`` experiments: unpacked ones take some thirty times the room;
 - logs, curves and all else in a trial's folder are kept for the newest ``KEPT`` experiments, for the CONFIRMED ones
   and for the baseline. Scores, mean curves and candidates are never dropped: they are in the ledger and in git.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from swarm.ports import Executor
+from swarm.ports import CandidateStore, Executor
 from swarm.research.experiment import Experiment, Status
 from swarm.research.state import SessionState
 
 KEPT = 1000  # experiments whose trials keep their folders
+PACKED = 500  # experiments from one packing of candidates to the next
 _SLACK = 1.1  # times the reserve must be free again before trials start
 
 
@@ -29,16 +32,18 @@ class Disk:
 
 
 class Housekeeper:
-    """Forgets trials that nobody needs any more, and tells when the disk runs short."""
+    """Forgets trials that nobody needs any more, packs candidates, and tells when the disk runs short."""
 
-    def __init__(self, state: SessionState, executor: Executor, disk: Disk | None) -> None:
+    def __init__(self, state: SessionState, executor: Executor, candidates: CandidateStore, disk: Disk | None) -> None:
         """``disk`` None: room is no matter, as on simulated time."""
         self._state = state
         self._executor = executor
+        self._candidates = candidates
         self._disk = disk
         self._short = False
         self._looked_at = 0  # experiments with a lower number are forgotten, kept for good, or late
         self._late: list[int] = []  # numbers of experiments that are old and not over
+        self._packed = len(state.experiments) // PACKED  # times that so many candidates are there
 
     def shortage(self) -> str | None:
         """Why no trial should start now; None where there is room. Looks at the disk: call it from a thread."""
@@ -66,6 +71,13 @@ class Housekeeper:
             elif not _for_good(experiment):
                 for trial in experiment.trials:
                     await self._executor.forget(trial.id)
+
+    async def pack(self) -> None:
+        """Pack the candidates when there are many new ones, and room to do it."""
+        full = len(self._state.experiments) // PACKED
+        if full > self._packed and not self._short:
+            self._packed = full
+            await asyncio.to_thread(self._candidates.pack)
 
 
 def _for_good(experiment: Experiment) -> bool:

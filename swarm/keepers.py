@@ -33,7 +33,7 @@ class Keepers:
         self._crew = crew
         self._session = session
         self._state = lab.journal.state
-        self._housekeeper = Housekeeper(self._state, crew.executor, crew.disk)
+        self._housekeeper = Housekeeper(self._state, crew.executor, lab.lineage, crew.disk)
         self._holds: dict[str, str] = {}  # who keeps trials from starting -> what is said of it
 
     @property
@@ -73,13 +73,14 @@ class Keepers:
             await self._lab.clock.sleep(self._crew.tick_seconds)
 
     async def _keep_house(self) -> None:
-        """Start no trial while the disk runs short, and forget trials that nobody needs any more."""
+        """Start no trial while the disk runs short, forget what nobody needs, pack the candidates."""
         while True:
             if (shortage := await asyncio.to_thread(self._housekeeper.shortage)) is not None:
                 self._hold("the disk", f"paused: {shortage}")
             else:
                 self._let_go("the disk")
             await self._housekeeper.tidy()
+            await self._housekeeper.pack()
             await self._lab.clock.sleep(HOUSEKEEPING_TICKS * self._crew.tick_seconds)
 
     def _hold(self, who: str, phase: str) -> None:

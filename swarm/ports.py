@@ -147,6 +147,10 @@ class CandidateStore(Protocol):
         """Three-way merge of file texts: the change base -> theirs applied to ours; None where they conflict."""
         ...
 
+    def pack(self) -> None:
+        """Let what is kept take less room; may block for seconds."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:

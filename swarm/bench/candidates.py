@@ -47,3 +47,6 @@ class MemoryCandidates:
 
     def merge(self, base: str, ours: str, theirs: str) -> str | None:
         return merged(base, ours, theirs)
+
+    def pack(self) -> None:
+        """Nothing to do."""

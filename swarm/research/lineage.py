@@ -84,6 +84,11 @@ class Lineage:
         """Three-way merge of file texts: the change base -> theirs applied to ours; None where they conflict."""
         return merged(base, ours, theirs)
 
+    def pack(self) -> None:
+        """Put what came since the last call into one file of differences; seconds where that is thousands."""
+        self._git("repack", "-d", "-l", "-q")
+        self._git("pack-refs", "--all")
+
     def _git(
         self,
         *arguments: str,

@@ -39,6 +39,18 @@ def test_reopening_keeps_what_was_committed(lineage: Lineage, tmp_path: Path) ->
     assert Lineage(tmp_path / "repo.git", "src/train.py").source(base) == BASE
 
 
+def test_packing_leaves_no_file_of_its_own_to_any_candidate(lineage: Lineage, tmp_path: Path) -> None:
+    base = lineage.commit("e000", BASE, "baseline", parent=None, at=0.0)
+    lineage.set_best(base)
+    for number in range(1, 4):
+        lineage.commit(f"e00{number}", f"{BASE}D = {number}\n", "m", parent=base, at=0.0)
+    loose = ("objects/??/*", "refs/candidates/*")
+    assert all([*(tmp_path / "repo.git").glob(pattern)] for pattern in loose)
+    lineage.pack()
+    assert not any([*(tmp_path / "repo.git").glob(pattern)] for pattern in loose)
+    assert len([*(tmp_path / "repo.git").glob("objects/pack/*.pack")]) == 1
+
+
 # ── promises of every store of candidates ───────────────────────────────────────────────────────────────
 
 
@@ -72,6 +84,15 @@ def test_merge_joins_distant_edits_and_refuses_clashing_ones(store: CandidateSto
     ours, theirs = BASE.replace("1", "7"), BASE.replace("3", "9")
     assert store.merge(BASE, ours, theirs) == "A = 7\n\nB = 2\n\nC = 9\n"
     assert store.merge(BASE, BASE.replace("2", "5"), BASE.replace("2", "6")) is None
+
+
+def test_packed_candidates_are_what_they_were(store: CandidateStore) -> None:
+    base = store.commit("e000", BASE, "baseline", parent=None, at=0.0)
+    children = [store.commit(f"e00{n}", f"{BASE}D = {n}\n", "m", parent=base, at=0.0) for n in range(1, 4)]
+    for _ in range(2):
+        store.pack()
+        assert [store.source(child) for child in children] == [f"{BASE}D = {n}\n" for n in range(1, 4)]
+    assert store.source(store.commit("e004", "X = 1\n", "m", parent=children[2], at=0.0)) == "X = 1\n"
 
 
 def test_an_unknown_commit_is_said_in_one_line(store: CandidateStore) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 
+from swarm.bench.candidates import MemoryCandidates
 from swarm.executors.simulated import SimulatedExecutor
 from swarm.executors.virtual_time import VirtualClock
-from swarm.housekeeping import KEPT, Disk, Housekeeper
+from swarm.housekeeping import KEPT, PACKED, Disk, Housekeeper
 from swarm.ports import TrialOrder
 from swarm.research.experiment import Status
 from swarm.research.ledger import Kind
@@ -58,7 +59,7 @@ def test_trials_of_the_newest_and_of_confirmed_experiments_keep_their_folders() 
             self.forgotten.append(trial_id)
 
     executor, state = Remembering(), long_story(KEPT + 20, remembered=READY)
-    keeper = Housekeeper(state, executor, None)
+    keeper = Housekeeper(state, executor, MemoryCandidates("train.py"), None)
     asyncio.run(keeper.tidy())
     asyncio.run(keeper.tidy())
     old = [state.experiments[state.name_of(number)] for number in range(21)]
@@ -67,10 +68,31 @@ def test_trials_of_the_newest_and_of_confirmed_experiments_keep_their_folders() 
     assert len(expected) == 19  # all but the baseline and the confirmed one, each once
 
 
+def test_candidates_are_packed_now_and_then_while_there_is_room() -> None:
+    class Packing(MemoryCandidates):
+        packed = 0
+
+        def pack(self) -> None:
+            self.packed += 1
+
+    free, candidates = [1000.0], Packing("train.py")
+    disk = Disk(place="/home/swarm", free_mb=lambda: free[0], reserve_mb=500.0)
+    executor, state = SimulatedExecutor(VirtualClock(), lambda _: NotImplemented), SessionState("s-1")
+    keeper = Housekeeper(state, executor, candidates, disk)
+    told = []
+    for megabytes, experiments in ((1000.0, PACKED - 2), (100.0, PACKED), (1000.0, PACKED), (1000.0, PACKED + 1)):
+        free[0], state.experiments = megabytes, long_story(experiments, remembered=None).experiments
+        keeper.shortage()
+        asyncio.run(keeper.pack())
+        told.append(candidates.packed)
+    assert told == [0, 0, 1, 1]
+
+
 def test_a_short_disk_is_short_until_there_is_somewhat_more_room() -> None:
     free = [1000.0]
     disk = Disk(place="/home/swarm", free_mb=lambda: free[0], reserve_mb=500.0)
-    keeper = Housekeeper(SessionState("s-1"), SimulatedExecutor(VirtualClock(), lambda _: NotImplemented), disk)
+    executor = SimulatedExecutor(VirtualClock(), lambda _: NotImplemented)
+    keeper = Housekeeper(SessionState("s-1"), executor, MemoryCandidates("train.py"), disk)
     told = []
     for megabytes in (600.0, 499.0, 520.0, 560.0):
         free[0] = megabytes
