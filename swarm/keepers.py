@@ -34,6 +34,7 @@ class Keepers:
         self._session = session
         self._state = lab.journal.state
         self._housekeeper = Housekeeper(self._state, crew.executor, lab.lineage, crew.disk)
+        self._listening = asyncio.Event()
         self._holds: dict[str, str] = {}  # who keeps trials from starting -> what is said of it
 
     @property
@@ -43,7 +44,7 @@ class Keepers:
 
     def all(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """What is to run until it is cancelled."""
-        return (self._heartbeats, self._watch, self._keep_house)
+        return (self._heartbeats, self._pulse, self._watch, self._keep_house)
 
     async def _heartbeats(self) -> None:
         """Keep the leases of running trials; a lease that was lost takes its trial along."""
@@ -58,15 +59,24 @@ class Keepers:
                     await desk.reclaim(token)
             await self._lab.clock.sleep(desk.manager.ttl / BEATS)
 
+    async def _pulse(self) -> None:
+        """Leave a pulse: whoever looks on sees that this run lives, and what it does; wishes left then are heard."""
+        ledger, clock = self._lab.journal.ledger, self._lab.clock
+        await self._listening.wait()
+        while True:
+            phase = self._session.phase
+            await asyncio.to_thread(ledger.pulse, self._state.session, self._session.number, clock.now(), phase)
+            await clock.sleep(self._crew.tick_seconds)
+
     async def _watch(self) -> None:
-        """Leave a pulse, and heed the wishes people leave."""
-        ledger, session, clock = self._lab.journal.ledger, self._session, self._lab.clock
+        """Heed the wishes people leave, one after the other."""
+        ledger = self._lab.journal.ledger
         seen = await asyncio.to_thread(ledger.last_wish)
+        self._listening.set()
         for _, wish in await asyncio.to_thread(ledger.wishes, self._state.session, 0):
             if (ruling := read_ruling(wish)) is not None:  # left while nobody worked: those alone still hold
                 await self._session.rule(ruling)
         while True:
-            await asyncio.to_thread(ledger.pulse, self._state.session, session.number, clock.now(), session.phase)
             for seq, wish in await asyncio.to_thread(ledger.wishes, self._state.session, seen):
                 seen = seq
                 await self._heed(wish)

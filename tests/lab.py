@@ -134,6 +134,13 @@ class Bench:
         ledger.close()
         return phase
 
+    def last_pulse(self, session: str = "bowl-1") -> float:
+        """When the session's process was last seen to live, unix seconds."""
+        ledger = Ledger(self.root / "ledger.db")
+        pulses = ledger.pulses(session)
+        ledger.close()
+        return max(pulses.values())
+
     def team(self, observer: Observer, journal: Journal, notebook: Notebook) -> Team:
         """The specialists of a session."""
         return self.script.at_work(journal)

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from swarm.config import Limits
 from swarm.errors import SwarmError
+from swarm.executors.simulated import Course, SimulatedExecutor
 from swarm.research.experiment import Status
 from swarm.research.knobs import read_knobs
 from swarm.session import Session
-from tests.lab import Bench, bench, bowl
+from tests.lab import Bench, bench, bowl, completed
 
 
 async def until(session: Session, holds: Callable[[], bool]) -> None:
@@ -110,6 +112,31 @@ def test_stopped_at_once_trials_are_preempted_and_run_again(tmp_path: Path) -> N
     again = {t.id for e in session.state.experiments.values() for t in e.trials if t.completed}
     assert all(trial.id[:-1] + "1" in again for trial in lost)
     assert_every_trial_once(lab, session)
+
+
+def test_a_session_that_is_long_in_ending_its_trials_is_seen_to_live(tmp_path: Path) -> None:
+    class SlowToCancel(SimulatedExecutor):
+        async def cancel(self, trial_id: str) -> None:
+            await lab.clock.sleep(300.0)
+            await super().cancel(trial_id)
+
+    lab = bench(tmp_path, limits=Limits(hours=None, experiments=12))
+    executor = SlowToCancel(lab.clock, lambda order: Course(seconds=1000.0, result=completed(order, 1.0)))
+    lab = replace(lab, executor=executor)
+
+    async def stopped(session: Session) -> float:
+        run = asyncio.ensure_future(session.run())
+        await until(session, lambda: len(session.state.live_trials) == 2)
+        lab.wish("stop-now")
+        await lab.clock.sleep(200.0)
+        assert len(session.state.live_trials) == 2
+        pulse = lab.last_pulse()
+        await run
+        return pulse
+
+    with lab.session() as session:
+        began = lab.clock.now()
+        assert lab.clock.run(stopped(session)) - began > 199.0
 
 
 def test_a_paused_session_starts_nothing_until_it_is_resumed(tmp_path: Path) -> None:

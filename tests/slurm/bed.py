@@ -135,7 +135,8 @@ class Bed:
                     with opened.open("a", encoding="utf-8") as file:
                         file.write(f"{parent}\n")
                     parent.chmod(parent.stat().st_mode | 0o001)
-        if not self.python.exists():
+        if self.python.resolve() != (base / "bin" / "python3").resolve():  # none is there, or one of another Python
+            shutil.rmtree(self.folder / "venv", ignore_errors=True)
             run(str(base / "bin" / "python3"), "-m", "venv", "--without-pip", str(self.folder / "venv"))
             own = next((self.folder / "venv" / "lib").glob("python3*/site-packages"))
             own.rmdir()
