@@ -34,7 +34,7 @@ class Keepers:
         self._session = session
         self._state = lab.journal.state
         self._housekeeper = Housekeeper(self._state, crew.executor, lab.lineage, crew.disk)
-        self._listening = asyncio.Event()
+        self._listening = asyncio.Event()  # wishes that are left from now on are heard
         self._holds: dict[str, str] = {}  # who keeps trials from starting -> what is said of it
 
     @property

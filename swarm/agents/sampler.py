@@ -66,7 +66,7 @@ class Sampler:
         return study
 
     def _trial(self, state: "TrialState", config: Config, value: float | None) -> "FrozenTrial":
-        """A trial to tell the study of. Its number is the study's to give."""
+        """A trial to tell the study of, which numbers it; ``create_trial`` would copy what all of them share."""
         from optuna.trial import FrozenTrial
 
         return FrozenTrial(

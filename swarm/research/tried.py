@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,10 +19,10 @@ Config = Mapping[str, Knob]  # every constant of a candidate
 
 _FEASIBLE = 360  # last observations that tell what runs
 _OPEN = 100  # last configurations without a result that count as measured; those still open are among them
-_LONG = 400  # observations of a session whose models' lengths are fitted to a stretch of the last ones
-SETTLED = 100  # of them, the points that the lengths are fitted to
+SETTLED = 100  # points that the lengths of a long session's models are fitted to, of a stretch twice as long
 _UNSETTLED = 50  # last observations that such a stretch keeps away from
 _ENDS = 150  # places before them where it may end
+_LONG = 2 * SETTLED + _ENDS + _UNSETTLED  # observations of a session that is long once it has more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,8 @@ class Idea:
     factors: tuple[str, ...] = ()  # whose findings led here
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Seen:
     """One observed configuration."""
 
     name: str  # the experiment's
