@@ -1,7 +1,7 @@
 """Optuna's TPE as a source of configurations (Bergstra et al., NeurIPS 2011; multivariate, constant liar)."""
 
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from swarm.research.experiment import Knob
@@ -67,9 +67,7 @@ class Sampler:
 
     def _trial(self, state: "TrialState", config: Config, value: float | None) -> "FrozenTrial":
         """A trial to tell the study of, which numbers it; ``create_trial`` would copy what all of them share."""
-        from optuna.trial import FrozenTrial
-
-        return FrozenTrial(
+        return _told_trial()(
             number=-1,
             trial_id=-1,
             state=state,
@@ -95,10 +93,24 @@ class Sampler:
 
 
 class _Shared(dict[str, Any]):
-    """Nobody changes it, so a copy may be itself: Optuna copies every trial that it is told, several times."""
+    """Nobody changes it, so a copy may be itself."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
         return self
+
+
+@cache
+def _told_trial() -> "type[FrozenTrial]":
+    """What a study is told of; a class of its own, made where Optuna is already imported."""
+    from optuna.trial import FrozenTrial
+
+    class ToldTrial(FrozenTrial):
+        """The study is the only one to have it, and need not copy it."""
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> "ToldTrial":
+            return self
+
+    return ToldTrial
 
 
 def _clipped(value: Knob, within: Range) -> Knob:

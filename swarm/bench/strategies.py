@@ -67,7 +67,9 @@ Maker = Callable[[Mapping[str, Range], Config, int], Strategy]  # ranges, first 
 
 
 class OptunaPeer(Whole):
-    """A study told everything at once. Constants with an order are numbers to it; failures are failed trials."""
+    """A study told everything at once. Constants with an order are numbers to it; failures are failed trials, which
+    Optuna's samplers pass over.
+    """
 
     def __init__(
         self,
@@ -76,7 +78,11 @@ class OptunaPeer(Whole):
         sampler: "optuna.samplers.BaseSampler",
         *,
         halving: bool = False,
+        failures_count: bool = False,
     ) -> None:
+        """``failures_count``: a failure is told as the worst gain so far, to a sampler that would always ask for the
+        same again where it is told of none: one that draws nothing by chance.
+        """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -84,6 +90,8 @@ class OptunaPeer(Whole):
         pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1) if halving else optuna.pruners.NopPruner()
         self._study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
         self._ranges, self._start = ranges, start
+        self._worst: float | None = None  # gain that a failure counts as
+        self._failures_count = failures_count
         self._distributions = {name: _distribution(within) for name, within in ranges.items()}
         self._study.enqueue_trial({name: _told(start[name], within) for name, within in ranges.items()})
 
@@ -104,9 +112,12 @@ class OptunaPeer(Whole):
     def tell(self, ticket: Ticket, gain: float | None) -> None:
         from optuna.trial import TrialState
 
+        if gain is None and self._failures_count:
+            gain = self._worst
         if gain is None:
             self._study.tell(ticket.handle, state=TrialState.FAIL)
         else:
+            self._worst = gain if self._worst is None else min(gain, self._worst)
             self._study.tell(ticket.handle, gain)
 
 
@@ -178,7 +189,7 @@ def peers() -> Mapping[str, Maker]:
         "random": lambda r, c, s: OptunaPeer(r, c, samplers.RandomSampler(seed=s)),
         "tpe": lambda r, c, s: OptunaPeer(r, c, samplers.TPESampler(seed=s)),
         "cmaes": lambda r, c, s: OptunaPeer(r, c, samplers.CmaEsSampler(seed=s, warn_independent_sampling=False)),
-        "gp": lambda r, c, s: OptunaPeer(r, c, samplers.GPSampler(seed=s)),
+        "gp": lambda r, c, s: OptunaPeer(r, c, samplers.GPSampler(seed=s), failures_count=True),
         "asha": lambda r, c, s: OptunaPeer(r, c, samplers.TPESampler(seed=s), halving=True),
         "greedy": Greedy,
     }

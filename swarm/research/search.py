@@ -209,7 +209,7 @@ class _Model:
         told = [place for place, s in enumerate(space.seen) if s.name in best]  # in order: most of a fit is remembered
         gains = np.array([0.0, *(s.gain or 0.0 for s in space.seen)])  # measured against the baseline
         places = 1 + np.array(told, dtype=int)
-        if all(space.key(space.seen[place].config) != space.key(space.incumbent) for place in told):
+        if all(space.keys[place] != space.keys[0] for place in places):
             places = np.append(0, places)
         self._rows = space.rows[places]
         points = space.points[places]

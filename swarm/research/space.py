@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from swarm.errors import InputError
@@ -96,6 +97,8 @@ class Cube:
         """``base`` gives what the ranges do not name, and the grid of whole numbers."""
         self.ranges, self._base = ranges, base
         self.names = list(ranges)
+        # a long session looks at thousands of configurations for a thought: one call for each is the cheapest way
+        self._picked = itemgetter(*self.names) if len(self.names) > 1 else lambda one: tuple(map(one.get, self.names))
         self.ordered = [is_ordered(within) for within in ranges.values()]
         self._widths = [
             1 if ordered else len(within.choices) for ordered, within in zip(self.ordered, ranges.values(), strict=True)
@@ -113,15 +116,26 @@ class Cube:
         step = whole_step(within, self._base[name])
         return math.log(1 + step / low) / math.log(high / low) if within.log else step / (high - low)
 
+    def values(self, config: Mapping[str, Knob]) -> tuple[Knob | None, ...]:
+        """What a configuration sets, in the order of the ranges; None where it lacks a constant."""
+        try:
+            return self._picked(config)
+        except KeyError:
+            return tuple(map(config.get, self.names))
+
     def rows(self, configs: Sequence[Mapping[str, Knob]]) -> "np.ndarray":
         """n x factors; a constant that a configuration lacks is the base's."""
+        return self.placed([self.values(config) for config in configs])
+
+    def placed(self, values: Sequence[tuple[Knob | None, ...]]) -> "np.ndarray":
+        """``rows`` of what configurations set."""
         import numpy as np
 
         columns = [
-            to_units([config.get(name, self._base[name]) for config in configs], within)
-            for name, within in self.ranges.items()
+            to_units([self._base[name] if value is None else value for value in column], within)
+            for (name, within), column in zip(self.ranges.items(), zip(*values, strict=True), strict=False)
         ]
-        return np.array(columns, dtype=float).reshape(len(self.names), len(configs)).T
+        return np.array(columns, dtype=float).reshape(len(self.names), len(values)).T
 
     def config(self, row: "np.ndarray") -> dict[str, Knob]:
         """The allowed configuration nearest to a row."""

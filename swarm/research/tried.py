@@ -59,12 +59,12 @@ class Space:
         self.taken = taken[-self.bounded(_OPEN) :]
         self.scored = sorted((s for s in seen if s.gain is not None), key=lambda s: -(s.gain or 0.0))
         self.cube = Cube(ranges, incumbent)
-        self._names = sorted(ranges)
-        self._known = {self.key(c) for c in (incumbent, *(s.config for s in seen), *taken)}
+        self.keys = [self.key(config) for config in (incumbent, *(s.config for s in seen))]
+        self._known = {*self.keys, *map(self.key, taken)}
 
     def key(self, config: Config) -> tuple[Knob | None, ...]:
         """Equal for configurations that agree on all that is searched."""
-        return tuple(map(config.get, self._names))
+        return self.cube.values(config)
 
     def take(self, idea: Idea) -> bool:
         """Whether the idea is new and not doomed; from then on its configuration is known."""
@@ -107,7 +107,7 @@ class Space:
     @cached_property
     def rows(self) -> np.ndarray:
         """The incumbent and what was seen, in order."""
-        return self.cube.rows([self.incumbent, *(s.config for s in self.seen)])
+        return self.cube.placed(self.keys)
 
     @cached_property
     def points(self) -> np.ndarray:

@@ -158,6 +158,17 @@ def test_every_strategy_keeps_to_the_budget_and_the_ranges(name: str) -> None:
     assert any(share < 1 for _, share in bowl.asked) == (name == "asha")
 
 
+def test_the_gaussian_process_turns_back_from_where_trials_fail() -> None:
+    strategy = entrants(["gp"], find_task("tinytext"))["gp"](RANGES, START, 0)
+    ran = []
+    for _ in range(24):
+        ticket = strategy.ask()
+        width = float(ticket.config["WIDTH"])  # the more, the better, and what is too wide fails
+        ran.append(width <= 200)
+        strategy.tell(ticket, width if ran[-1] else None)
+    assert sum(ran[12:]) >= 8
+
+
 def test_slots_share_one_budget_and_time_runs_for_all() -> None:
     one, four = (raced(Bowl(), "greedy", Greedy, gpu_seconds=4000.0, slots=slots) for slots in (1, 4))
     assert four.curve[-1].gpu_seconds <= 4000.0
