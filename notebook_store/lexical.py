@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -163,9 +164,12 @@ class LexicalIndex:
         for column, weight in self._weights.items():
             words = stems(row[column])
             length += len(words)
-            for word in words:
-                counts[word] = counts.get(word, 0.0) + weight
-        return length, np.array([(word, min(count, MOST)) for word, count in counts.items()], dtype=POSTING).tobytes()
+            for word, often in Counter(words).items():
+                counts[word] = counts.get(word, 0.0) + weight * often
+        found = np.empty(len(counts), dtype=POSTING)
+        found["word"] = list(counts)
+        found["count"] = np.minimum(list(counts.values()), MOST)
+        return length, found.tobytes()
 
     def _refreshed(self) -> Postings:
         """All rows, with those that were added since the last query."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Literal, TypedDict, TypeVar, Unpack, get_args
 
@@ -17,8 +16,6 @@ from notebook_store.records import entry_of, insert
 
 K = TypeVar("K")
 T = TypeVar("T")
-
-_Newest = tuple[int, dict[str, dict[str, JSON]]]  # place of the last hypothesis; id -> what it sets, the newest first
 
 FILE = "notebook.sqlite3"
 MIGRATIONS = (
@@ -62,6 +59,7 @@ MIGRATIONS = (
 )
 
 _REMEMBERED = 2_000  # entries, and constants
+_COMPARED = 30  # newest hypotheses on a constant that one is compared with
 
 Column = Literal["kind", "author", "session", "task", "outcome"]  # what entries are counted by
 
@@ -85,7 +83,8 @@ class Log:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._newest: dict[tuple[str, int], _Newest] = {}  # constant, how many -> the newest hypotheses on it
+        self._newest: dict[str, dict[str, dict[str, JSON]]] = {}  # constant -> its newest hypotheses, the newest last
+        self._followed = 0  # place up to which these are known
         self._entries: dict[int, Entry] = {}  # place -> entry
 
     @classmethod
@@ -154,24 +153,49 @@ class Log:
                 _remember(self._entries, row["seq"], found)
         return found
 
-    def changes(self, factor: str, limit: int) -> dict[str, dict[str, JSON]]:
-        """Of the newest hypotheses on a constant, what each sets: id -> data["changes"], the newest first.
+    def changes(self, factors: Collection[str]) -> dict[str, dict[str, JSON]]:
+        """Of the newest hypotheses on each of some constants, what they set: id -> data["changes"].
 
-        Reads what is new since the last call, and nothing older than asked for.
+        Reads what is new since the last call, and of a constant that nobody asked for yet the newest only.
         """
-        sql = (
-            "SELECT seq, c.id, json_extract(details, '$.data') AS data "
-            "FROM factors JOIN entries AS c USING (seq) WHERE factor = ? AND seq > ? AND kind = ? "
-            "ORDER BY factors.seq DESC LIMIT ?"
-        )
+        found: dict[str, dict[str, JSON]] = {}
         with self.database.read() as connection:
-            last, known = self._newest.get((factor, limit), (0, {}))
-            rows = connection.execute(sql, (factor, last, Kind.HYPOTHESIS.value, limit)).fetchall()
-            if rows:
-                fresh = {row["id"]: _changes(row["data"]) for row in rows}
-                known = dict(islice((fresh | known).items(), limit))
-                _remember(self._newest, (factor, limit), (rows[0]["seq"], known))
-        return {name: changes for name, changes in known.items() if changes}
+            self._follow_hypotheses(connection)
+            for factor in factors:
+                if factor not in self._newest:
+                    _remember(self._newest, factor, self._newest_on(connection, factor))
+                found |= self._newest[factor]
+        return found
+
+    def _follow_hypotheses(self, connection: sqlite3.Connection) -> None:
+        """Takes up the hypotheses behind the last one known, on the constants that somebody asked for."""
+        before, self._followed = self._followed, _last(connection)
+        if not self._newest:
+            return
+        rows = connection.execute(
+            # by place and not by kind, of which there are many
+            "SELECT id, details FROM entries WHERE seq > ? AND seq <= ? AND +kind = ? ORDER BY seq",
+            (before, self._followed, Kind.HYPOTHESIS.value),
+        )
+        for row in rows:
+            more = json.loads(row["details"])
+            for factor in more["factors"]:
+                if (known := self._newest.get(factor)) is not None:
+                    known |= _changes(row["id"], more["data"])
+                    if len(known) > _COMPARED:
+                        del known[next(iter(known))]
+
+    def _newest_on(self, connection: sqlite3.Connection, factor: str) -> dict[str, dict[str, JSON]]:
+        """What the newest hypotheses on a constant set, the newest last."""
+        rows = connection.execute(
+            "SELECT c.id, details FROM factors JOIN entries AS c USING (seq) "
+            "WHERE factor = ? AND seq <= ? AND kind = ? ORDER BY factors.seq DESC LIMIT ?",
+            (factor, self._followed, Kind.HYPOTHESIS.value, _COMPARED),
+        ).fetchall()
+        found: dict[str, dict[str, JSON]] = {}
+        for row in reversed(rows):
+            found |= _changes(row["id"], json.loads(row["details"])["data"])
+        return found
 
     def ids(self, *, after: int = 0) -> list[tuple[int, str]]:
         """(place in the log, id) of the entries behind place `after`, in the order of appending."""
@@ -208,7 +232,7 @@ class Log:
     def last(self) -> int:
         """The place of the newest entry in the log; 0 when there is none."""
         with self.database.read() as connection:
-            return int(connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0])
+            return _last(connection)
 
     def fact(self, name: str) -> str | None:
         """What is noted about the notebook itself under a name."""
@@ -261,10 +285,15 @@ def _remember(kept: dict[K, T], key: K, what: T) -> None:
     kept[key] = what
 
 
-def _changes(data: str | None) -> dict[str, JSON]:
-    """What a hypothesis sets, by its data as JSON; nothing where that says nothing of it."""
-    changes = json.loads(data or "{}").get("changes")
-    return changes if isinstance(changes, dict) else {}
+def _changes(name: str, data: dict[str, JSON]) -> dict[str, dict[str, JSON]]:
+    """A hypothesis's id -> what it sets; nothing where its data say nothing of it."""
+    changes = data.get("changes")
+    return {name: changes} if isinstance(changes, dict) and changes else {}
+
+
+def _last(connection: sqlite3.Connection) -> int:
+    """The place of the newest entry; 0 when there is none."""
+    return int(connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0])
 
 
 def conditions(filters: Filters) -> tuple[str, list[object]]:

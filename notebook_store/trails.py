@@ -13,7 +13,6 @@ from notebook_store.log import Log
 MOST_GROUNDS = 50  # entries that are told of what an entry rests on
 NEAR_DISTANCE = 0.15  # of two configurations: closer ones are near
 NEAR_MEANING = 0.6  # cosine of two hypotheses: higher ones are near
-COMPARED = 30  # newest hypotheses on each constant whose configuration is compared
 
 
 def tried(log: Log, entry: Entry) -> list[Tried]:
@@ -41,9 +40,7 @@ def near(log: Log, idea: Idea, by_meaning: Sequence[Match], k: int) -> list[Near
     """The k hypotheses nearest to an idea by either measure, of those that are near."""
     similarity = {match.id: match.score for match in by_meaning}
     alike_enough = [name for name, cosine in similarity.items() if cosine >= NEAR_MEANING]
-    compared: dict[str, dict[str, JSON]] = {}
-    for factor in idea.changes:
-        compared |= log.changes(factor, COMPARED)
+    compared = log.changes(idea.changes)
     close: list[tuple[float, str, float | None]] = []
     for name in dict.fromkeys([*alike_enough, *compared]):
         if name not in similarity and _lacks_too_much(idea.changes, compared[name]):

@@ -37,7 +37,7 @@ class Snippet:
 
 def stems(text: str) -> list[int]:
     """The words of a text, stemmed (Snowball English), without case and accents, as 32-bit numbers, in order."""
-    return [_stem(word) for word in _WORD.findall(text)]
+    return list(map(_stem, _WORD.findall(text)))
 
 
 def telling_stems(query: str, limit: int) -> list[int]:

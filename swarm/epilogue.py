@@ -19,7 +19,7 @@ async def interaction_page(scribe: Scribe, experiment: Experiment, *, together: 
     low, high = found.interval()
     other, unit = experiment.verdict["against"], scribe.task.metric
     word = "reinforce each other" if found.mean > 0 else "cancel each other" if together.mean <= 0 else "overlap"
-    await scribe.write(
+    entry = scribe.page(
         f"{experiment.id}-interaction-{experiment.moves}",
         Kind.INSIGHT,
         f"two gains {word}: {experiment.hypothesis.splitlines()[0][:90]} and {other}",
@@ -39,6 +39,7 @@ async def interaction_page(scribe: Scribe, experiment: Experiment, *, together: 
             "changes": dict(experiment.changes),
         },
     )
+    await scribe.write(entry)
 
 
 async def ablation_page(scribe: Scribe, incumbent: Experiment, found: Json) -> None:
@@ -59,7 +60,7 @@ async def ablation_page(scribe: Scribe, incumbent: Experiment, found: Json) -> N
     )
     if out:
         said = f"without {', '.join(out)} the file is as good: {found['simplified']} takes its place"
-    await scribe.write(
+    entry = scribe.page(
         f"{incumbent.id}-ablation",
         Kind.INSIGHT,
         f"what each kept change of {incumbent.id} is worth: {said}",
@@ -69,6 +70,7 @@ async def ablation_page(scribe: Scribe, incumbent: Experiment, found: Json) -> N
         links=[Link(kind=Relation.DERIVED_FROM, target=f"{incumbent.id}-decision")],
         data={"ablation": dict(found)},
     )
+    await scribe.write(entry)
 
 
 def _ablated(row: Json, out: Sequence[str]) -> str:
@@ -81,7 +83,7 @@ async def holdout_page(scribe: Scribe, incumbent: Experiment, gap: Gap) -> None:
     """What the hidden shard says of an incumbent: how much we fooled ourselves."""
     unit = scribe.task.metric
     low, high = gap.ci95
-    await scribe.write(
+    entry = scribe.page(
         f"{incumbent.id}-holdout-{gap.seeds}",
         Kind.DECISION,
         f"hidden shard: {gap.gain:+.4f} {unit} over the baseline, {gap.gap:+.4f} of the gain was not real"
@@ -96,3 +98,4 @@ async def holdout_page(scribe: Scribe, incumbent: Experiment, gap: Gap) -> None:
         links=[Link(kind=Relation.DERIVED_FROM, target=f"{incumbent.id}-decision")],
         data={"holdout": gap.value, "baseline_holdout": gap.baseline_value, "gap": gap.gap, "ci95": [low, high]},
     )
+    await scribe.write(entry)

@@ -51,7 +51,7 @@ class Scribe:
         self._clock = clock
         self._program_text = ""  # as it was last seen
 
-    async def write(
+    def page(
         self,
         entry_id: str,
         kind: Kind,
@@ -63,9 +63,9 @@ class Scribe:
         links: Sequence[Link] = (),
         citations: Sequence[Citation] = (),
         data: Json | None = None,
-    ) -> None:
-        """Append one entry unless an entry of this id is there."""
-        entry = Entry(
+    ) -> Entry:
+        """An entry of this session, made now."""
+        return Entry(
             id=entry_id,
             kind=kind,
             title=title,
@@ -80,11 +80,14 @@ class Scribe:
             citations=tuple(citations),
             data=dict(data or {}),
         )
-        await asyncio.to_thread(self._append_once, entry)
 
-    def _append_once(self, entry: Entry) -> None:
-        with suppress(EntryConflict):  # it was written before, at another time of day
-            self.notebook.append(entry)
+    async def write(self, *pages: Entry) -> None:
+        """Append pages, all at once, unless they are there."""
+        await asyncio.to_thread(self._append_once, pages)
+
+    def _append_once(self, pages: Sequence[Entry]) -> None:
+        with suppress(EntryConflict):  # they were written before, at another time of day
+            self.notebook.extend(pages)
 
     async def hypothesis(self, experiment: Experiment, diff: str) -> None:
         """The page of a proposal, with its edit."""
@@ -94,7 +97,7 @@ class Scribe:
         if experiment.wave:
             lines.append(f"Part of {experiment.wave}.")
         lines += ["", fenced(diff, "diff")]
-        await self.write(
+        entry = self.page(
             f"{experiment.id}-hypothesis",
             Kind.HYPOTHESIS,
             experiment.hypothesis.split("\n")[0][:160],
@@ -104,6 +107,7 @@ class Scribe:
             links=[Link(kind=Relation.CITES, target=cited) for cited in experiment.citations],
             data={"changes": dict(experiment.changes), "parent": experiment.parent},
         )
+        await self.write(entry)
 
     async def review(self, experiment: Experiment, review: Review, *, author: str, page: str = "review") -> None:
         """The page of a review, and what came of what was near; ``page`` tells a person's from the reviewer's."""
@@ -114,7 +118,7 @@ class Scribe:
         sampled = (
             "\n- it runs all the same: a sample of what is turned down measures the reviewer" if review.sampled else ""
         )
-        await self.write(
+        entry = self.page(
             f"{experiment.id}-{page}",
             Kind.REVIEW,
             f"{review.verdict}: {experiment.hypothesis.splitlines()[0][:120]}",
@@ -128,29 +132,35 @@ class Scribe:
                 "near": [_near_facts(one) for one in tried],
             },
         )
+        await self.write(entry)
 
-    async def _borne_out(self, experiment: Experiment) -> None:
+    def _borne_out(self, experiment: Experiment) -> list[Entry]:
         """What the reviewer says of the hypothesis once the experiment is over: the numbers decide, no opinion."""
         word = _BORNE_OUT.get(experiment.status)
         if word is None:
-            return
+            return []
         expected, found = experiment.expected_gain, experiment.verdict.get("gain")
         numbers = "" if found is None else f" Measured gain {found:+.4f} {self.task.metric}"
         if numbers and expected is not None:
             numbers += f", expected {expected:+.4f}"
-        await self.write(
-            f"{experiment.id}-afterthought-{experiment.moves}",
-            Kind.REVIEW,
-            f"{word}: {experiment.hypothesis.splitlines()[0][:120]}",
-            f"{word}.{numbers}",
-            author="reviewer",
-            experiment=experiment,
-            links=[Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis")],
-            data={"borne_out": word, "expected_gain": expected, "gain": found},
-        )
+        return [
+            self.page(
+                f"{experiment.id}-afterthought-{experiment.moves}",
+                Kind.REVIEW,
+                f"{word}: {experiment.hypothesis.splitlines()[0][:120]}",
+                f"{word}.{numbers}",
+                author="reviewer",
+                experiment=experiment,
+                links=[Link(kind=_bears(experiment.status), target=f"{experiment.id}-hypothesis")],
+                data={"borne_out": word, "expected_gain": expected, "gain": found},
+            )
+        ]
 
     async def result(self, experiment: Experiment) -> None:
         """The page of what came out, once the experiment is over."""
+        await self.write(await self._result(experiment))
+
+    async def _result(self, experiment: Experiment) -> Entry:
         trials = [t for t in experiment.trials if t.candidate == experiment.candidate]
         tiers = [tier for tier in ("validate", "screen") if any(t.tier == tier and t.completed for t in trials)]
         every = [t for t in trials if tiers and t.tier == tiers[0] and t.value is not None]
@@ -173,7 +183,7 @@ class Scribe:
             "|---|---|---|---|---|---|---|",
             *(_row(trial) for trial in experiment.trials),
         ]
-        await self.write(
+        return self.page(
             f"{experiment.id}-result-{experiment.moves}",
             Kind.RESULT,
             f"{experiment.status}: {experiment.hypothesis.splitlines()[0][:120]} ({what})",
@@ -228,16 +238,16 @@ class Scribe:
 
     async def ending(self, experiment: Experiment) -> None:
         """The pages of an experiment that is over: what came out, whether it was as thought, by which rule decided."""
-        await self.result(experiment)
-        await self._borne_out(experiment)
+        pages = [await self._result(experiment), *self._borne_out(experiment)]
         if experiment.status in (Status.CONFIRMED, Status.REFUTED):
-            await self._decision(experiment)
+            pages.append(self._decision(experiment))
+        await self.write(*pages)
 
-    async def _decision(self, experiment: Experiment) -> None:
+    def _decision(self, experiment: Experiment) -> Entry:
         said = experiment.verdict
         low, high = said["ci95"]
         gain = f"{said['gain']:+.4f} {self.task.metric}"
-        await self.write(
+        return self.page(
             f"{experiment.id}-decision",
             Kind.DECISION,
             f"{experiment.status}: {gain} [{low:+.4f}, {high:+.4f}] — {experiment.hypothesis[:100]}",
@@ -274,24 +284,23 @@ class Scribe:
         digest = hashlib.sha256(f"{earlier[0].id if earlier else ''}\n{text}".encode()).hexdigest()
         added = set(text.splitlines()) - set(before.splitlines()) if before else set()
         first = text.lstrip("# \n").splitlines()[0][:120]
-        self._append_once(
-            Entry(
-                id=f"program-{self.task.name}-{digest[:10]}",
-                kind=Kind.NOTE,
-                title=f"{'an edit of ' if before else ''}program.md: {first}",
-                body=text,
-                author=PROGRAM,
-                session=self.session,
-                task=self.task.name,
-                created_at=self._clock.now(),
-                links=(Link(kind=Relation.SUPERSEDES, target=earlier[0].id),) if before else (),
-                data={"text": text, "added": [line for line in text.splitlines() if line in added]},
-            )
+        page = Entry(
+            id=f"program-{self.task.name}-{digest[:10]}",
+            kind=Kind.NOTE,
+            title=f"{'an edit of ' if before else ''}program.md: {first}",
+            body=text,
+            author=PROGRAM,
+            session=self.session,
+            task=self.task.name,
+            created_at=self._clock.now(),
+            links=(Link(kind=Relation.SUPERSEDES, target=earlier[0].id),) if before else (),
+            data={"text": text, "added": [line for line in text.splitlines() if line in added]},
         )
+        self._append_once([page])
 
     async def plateau(self, number: int, incumbent: Experiment, barren: int) -> None:
         """The page that says that nothing was confirmed for long, and what is done about it."""
-        await self.write(
+        entry = self.page(
             f"{self.session}-plateau-{number}",
             Kind.NOTE,
             f"plateau: no gain was confirmed in {barren} experiments, {incumbent.id} is still the best",
@@ -302,6 +311,7 @@ class Scribe:
             experiment=incumbent,
             data={"experiments": barren},
         )
+        await self.write(entry)
 
 
 def fenced(text: str, language: str = "") -> str:

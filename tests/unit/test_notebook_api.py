@@ -6,6 +6,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -150,6 +151,23 @@ def test_what_is_near_is_seen_as_soon_as_it_was_appended(notebook: Notebook) -> 
         data = {"changes": {"WARMUP": steps}}
         notebook.append(entry(f"at-{steps}", "Again", kind=Kind.HYPOTHESIS, factors=("WARMUP",), data=data))
         assert [one.tried.hypothesis.id for one in notebook.near(idea, 2)] == nearest
+
+
+def test_who_followed_a_constant_compares_with_the_same_as_who_looks_at_it_now(tmp_path: Path) -> None:
+    ideas = [Idea(text="zebra", changes={name: 130}) for name in ("WARMUP", "DEPTH")]
+    with Notebook.open(tmp_path, embedder=WordEmbedder()) as followed:
+        for steps in range(100, 140):
+            for name in ("WARMUP", "DEPTH") if steps % 2 else ("WARMUP",):
+                hypothesis = entry(f"{name}-{steps}", "Again", kind=Kind.HYPOTHESIS, factors=(name,))
+                followed.append(replace(hypothesis, data={"changes": {name: steps}}))
+            if steps > 105:
+                followed.near(ideas[0], 1)
+        with Notebook.read(tmp_path) as fresh:
+            told = [[one.tried.hypothesis.id for one in reader.near(idea, 99)]
+                    for reader in (followed, fresh) for idea in ideas]  # fmt: skip
+    assert told[:2] == told[2:]
+    assert [len(one) for one in told[:2]] == [30, 20]
+    assert "WARMUP-110" in told[0] and "WARMUP-109" not in told[0]
 
 
 def test_the_first_claim_wins(notebook: Notebook) -> None:
