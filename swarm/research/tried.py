@@ -56,7 +56,7 @@ class Space:
         self.incumbent = incumbent
         self.ranges = ranges
         self.seen = seen
-        self.taken = taken[-self.bounded(_OPEN) :]
+        self.taken = taken[-_OPEN:]
         self.scored = sorted((s for s in seen if s.gain is not None), key=lambda s: -(s.gain or 0.0))
         self.cube = Cube(ranges, incumbent)
         self.keys = [self.key(config) for config in (incumbent, *(s.config for s in seen))]
@@ -97,7 +97,7 @@ class Space:
         """How many of ``most`` a model is told, ranks, or looks twice: half of them in a long session, whose steps are
         small.
         """
-        return most if self.settled is None else most // 2
+        return most if self.settled is None else max(1, most // 3)
 
     @property
     def turn(self) -> int:
