@@ -94,7 +94,7 @@ class Space:
         return self._feasibility.runs(self.cube.features(rows))
 
     def bounded(self, most: int) -> int:
-        """How many of ``most`` a model is told, ranks, or looks twice: half of them in a long session, whose steps are
+        """How many of ``most`` a model is told, ranks, or looks twice: a third in a long session, whose steps are
         small.
         """
         return most if self.settled is None else max(1, most // 3)
