@@ -21,7 +21,8 @@ from trainer.contract import Direction, Task
 
 _PATIENCE = 0.25  # of a session on one slot, that one validation may take
 HORIZON = 400  # newest experiments that are shown to whoever proposes and reviews: what a look costs is bounded
-BEST = 200  # of the older ones
+BEST = 100  # of the older ones
+DESIGNED = 150  # of the older ones in designed waves: more than are modelled together around an incumbent
 INCUMBENT_REFERENCES = 4  # fresh screening runs of an incumbent; the baseline has its replicates
 
 
@@ -148,11 +149,12 @@ class Observer:
             _trim(self._taken, HORIZON)
 
     def _remember_what_is_worth_it(self) -> None:
-        """Let go of old observations, but for designed waves, which say most together, and the best."""
+        """Let go of old observations, but for the newest of designed waves, which say most together, and the best."""
         while len(self._seen) > HORIZON:
             key = next(iter(self._seen))
             old = self._seen.pop(key)
             if self._designed(old):
+                _trim(self._designs, DESIGNED)
                 self._designs[key] = old
             elif old.gain is not None:
                 self._best[key] = old

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial, TrialState
 
-_TOLD = 60  # observations of a long session told to TPE: the last ones, and a quarter as many of the best
+_TOLD = 40  # observations of a long session told to TPE: the last ones, and a quarter as many of the best
 _THEN = datetime(2000, 1, 1)  # when a trial ran says nothing to TPE
 
 
