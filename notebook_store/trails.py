@@ -72,7 +72,9 @@ def distance(one: Mapping[str, JSON], other: Mapping[str, JSON]) -> float | None
 
 def _lacks_too_much(one: Mapping[str, JSON], other: Mapping[str, JSON]) -> bool:
     """Whether what only one of them sets keeps two configurations from being near, whatever the rest is."""
-    return len(one.keys() ^ other.keys()) > NEAR_DISTANCE * len(one.keys() | other.keys())
+    both = len(one.keys() & other.keys())
+    either = len(one) + len(other) - both
+    return either - both > NEAR_DISTANCE * either
 
 
 def _apart(a: JSON, b: JSON) -> float:

@@ -224,7 +224,7 @@ class Observer:
         )
 
 
-def _trim(kept: dict[str, Any], most: int) -> None:
+def _trim(kept: dict[Any, Any], most: int) -> None:
     """Make room for another entry where there are ``most``."""
     if len(kept) >= most:
         del kept[next(iter(kept))]

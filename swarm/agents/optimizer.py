@@ -114,10 +114,10 @@ def thought_of(brief: Brief, recalled: Recalled, wave_size: int) -> list[Idea]:
     space = Space(brief.knobs, ranges, seen, brief.taken)
     if not ranges:
         return []
+    if brief.wave is None:
+        return _next(brief, space, recalled, brief.wanted)
     wanted = min(brief.wanted, wave_size)
-    if brief.wave is not None and (designed := _designed(brief, space, recalled, wanted)):
-        return designed
-    return _next(brief, space, recalled, wanted)
+    return _designed(brief, space, recalled, wanted) or _next(brief, space, recalled, wanted)
 
 
 def _designed(brief: Brief, space: Space, recalled: Recalled, size: int) -> list[Idea]:
@@ -216,12 +216,8 @@ class _Work:
 
 
 def _seen(observation: Observation) -> Seen:
-    return Seen(
-        name=observation.experiment,
-        config=observation.knobs,
-        gain=observation.gain,
-        infeasible=observation.gain is None and observation.outcome in _INFEASIBLE,
-    )
+    gain = observation.gain
+    return Seen(observation.experiment, observation.knobs, gain, gain is None and observation.outcome in _INFEASIBLE)
 
 
 def read_effects(insight: Entry) -> list[Effect]:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,9 +38,8 @@ class Idea:
     factors: tuple[str, ...] = ()  # whose findings led here
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """One observed configuration."""
+class Seen(NamedTuple):
+    """One observed configuration. A tuple, since all that were seen are told for every thought."""
 
     name: str  # the experiment's
     config: Config
