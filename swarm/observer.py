@@ -103,8 +103,8 @@ class Observer:
 
     async def observations(self) -> list[Observation]:
         """What screening showed, in the order of ending, each as a gain over the baseline's fresh runs: of the newest
-        candidates, and of older ones those of designed waves and the best. Costs grow with what is new since the last
-        call.
+        candidates, and of older ones the newest of designed waves and the best. Costs grow with what is new since the
+        last call.
         """
         await self._catch_up()
         return [*self._designs.values(), *self._best.values(), *self._seen.values()]
