@@ -99,9 +99,9 @@ async def nobody_told(slots: Sequence[str], why: str | None) -> None:
 
 
 def sky_executor(
-    cloud: Cloud, folder: Path, *, pool: PoolSettings | None = None, tell: Tell = nobody_told
+    cloud: Cloud, folder: Path, *, pool: PoolSettings | None = None, tell: Tell = nobody_told, watch: float = 0.2
 ) -> SkyExecutor:
-    """An executor of session "s" for one cluster with three slots, cpu-0 to cpu-2."""
+    """An executor of session "s" for one cluster with three slots, cpu-0 to cpu-2; ``watch``: see Patience."""
     experiment = folder / "experiment.yaml"
     experiment.write_text(f"run: |\n  PYTHONPATH=. {sys.executable} -m trainer.remote $NIGHTSWARM_DO\n")
     return SkyExecutor(
@@ -111,7 +111,7 @@ def sky_executor(
         [pool or PoolSettings(accelerators="cpu:3")],
         experiment=experiment,
         tell=tell,
-        patience=Patience(first_retry=0.05, last_retry=0.2, watch=0.2, again=0.02),
+        patience=Patience(first_retry=0.05, last_retry=0.2, watch=watch, again=0.02),
     )
 
 

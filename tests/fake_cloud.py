@@ -32,6 +32,7 @@ class Machine:
     devices: set[int]  # free ones
     jobs: list[Job] = field(default_factory=list)
     dead: bool = False
+    down: bool = False  # its jobs end, while whoever keeps its queue still answers
 
 
 class FakeCloud:
@@ -61,6 +62,14 @@ class FakeCloud:
         with self._lock:
             machine = self._machines[cluster]
             machine.dead = True
+            for job in machine.jobs:
+                self._end(job, JobState.FAILED)
+
+    def take_down(self, cluster: str) -> None:
+        """The machine goes down, and what keeps its queue lies elsewhere, as with Slurm."""
+        with self._lock:
+            machine = self._machines[cluster]
+            machine.down = True
             for job in machine.jobs:
                 self._end(job, JobState.FAILED)
 
@@ -115,7 +124,8 @@ class FakeCloud:
     def up(self, clusters: Collection[str]) -> set[str]:
         if any(cluster.startswith(tuple(self.hidden)) for cluster in clusters):
             raise CloudError("the infrastructure does not answer")
-        return {name for name in clusters if name in self._machines and not self._machines[name].dead}
+        known = {name: self._machines[name] for name in clusters if name in self._machines}
+        return {name for name, machine in known.items() if not (machine.dead or machine.down)}
 
     def known(self) -> list[str]:
         return sorted(self._machines)
@@ -149,7 +159,7 @@ class FakeCloud:
     def _serve(self, machine: Machine) -> None:
         """Start waiting jobs, in order, while devices are free."""
         for job in machine.jobs:
-            if job.state is JobState.WAITING and machine.devices and not machine.dead:
+            if job.state is JobState.WAITING and machine.devices and not (machine.dead or machine.down):
                 device = min(machine.devices)
                 machine.devices.remove(device)
                 envs = {name: str(value) for name, value in job.config["envs"].items()}

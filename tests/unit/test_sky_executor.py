@@ -62,12 +62,12 @@ class Yard:
         self.news = News()
         self.opened: list[SkyExecutor] = []
 
-    def executor(self, pool: PoolSettings = ONE) -> SkyExecutor:
-        self.opened.append(sky_executor(self.cloud, self.folder, pool=pool, tell=self.news.tell))
+    def executor(self, pool: PoolSettings = ONE, *, watch: float = 0.2) -> SkyExecutor:
+        self.opened.append(sky_executor(self.cloud, self.folder, pool=pool, tell=self.news.tell, watch=watch))
         return self.opened[-1]
 
-    async def ready(self, pool: PoolSettings = ONE) -> SkyExecutor:
-        executor = self.executor(pool)
+    async def ready(self, pool: PoolSettings = ONE, *, watch: float = 0.2) -> SkyExecutor:
+        executor = self.executor(pool, watch=watch)
         await executor.prepare(self.task, lambda line: None)
         return executor
 
@@ -147,6 +147,18 @@ async def test_an_idle_cluster_that_dies_is_noticed(yard: Yard) -> None:
     await yard.news.wait_for("cpu-0", available=False)
     await yard.news.wait_for("cpu-0", available=True)
     assert len(yard.cloud.launched) == 2
+
+
+async def test_a_cluster_whose_jobs_end_without_a_result_is_looked_at_at_once(yard: Yard) -> None:
+    executor = await yard.ready(watch=3600.0)
+    await executor.submit(yard.order("running", ENDLESS))
+    await until_running(yard, "running")
+    yard.cloud.take_down(yard.clusters[0])
+    assert "without a result" in (await executor.result("running")).message
+    await yard.news.wait_for("cpu-0", available=False)
+    await yard.news.wait_for("cpu-0", available=True)
+    await executor.submit(yard.order("again"))
+    assert (await executor.result("again")).metric == 1.25
 
 
 async def test_a_cluster_that_does_not_answer_is_replaced(yard: Yard) -> None:

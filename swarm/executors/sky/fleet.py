@@ -26,7 +26,7 @@ class Patience:
 
     first_retry: float = 15.0  # after a cluster could not be started; doubles each time
     last_retry: float = 600.0  # at most
-    watch: float = 60.0  # between two looks at whether the clusters are up
+    watch: float = 300.0  # between two looks at clusters that nobody had trouble with: each takes many CPU-seconds
     again: float = 3.0  # before a call that failed is made again
 
 

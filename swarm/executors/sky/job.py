@@ -156,6 +156,7 @@ class TrialJob:
                 return None
             said = await beside(self._cloud.follow, name, job)  # the last lines may have come late
             if parcel.found(said) is None:
+                self._cluster.suspect()
                 return self._close(f"its job ended {state} without a result{last_line(said)}")
         return await asyncio.to_thread(self._bring_home, said)
 
