@@ -1,7 +1,7 @@
 """The backlog of experiments: kept so deep that no slot waits for a thought."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,7 +39,6 @@ class Backlog:
         *,
         slots: int,
         thinkers: int,
-        say: Callable[[str], None],
     ) -> None:
         """``slots`` may run at once; ``thinkers`` calls for proposals may be under way at once."""
         self._lab = lab
@@ -48,7 +47,6 @@ class Backlog:
         self._specialists = specialists
         self._slots = slots
         self._thinkers = thinkers
-        self._say = say
         self._asked_at = -1  # state.seq when a proposer had nothing to say
         self._bold = 0  # plateaus to which a wave has answered
         self._asked: dict[int, Ask] = {}  # by thinker: what is being thought of
@@ -101,9 +99,7 @@ class Backlog:
         for name, first in waves.items():
             await self._lab.journal.record(Kind.WAVE_OPENED, name, {"design": first.design, "parent": first.parent})
         for proposal in proposals[: ask.wanted]:
-            experiment = await self._lifecycle.admit(proposal)
-            if experiment.status is Status.REJECTED:
-                self._say(f"{experiment.id} rejected: {experiment.reasons[0]}")
+            await self._lifecycle.admit(proposal)
 
     def _is_bold(self, ask: Ask) -> bool:
         """Whether this is the first wave since a plateau was announced."""

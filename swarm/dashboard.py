@@ -84,7 +84,8 @@ def _slots(slots: Sequence[SlotState], view: View, *, now: float) -> RenderableT
     table.add_column("seconds", no_wrap=True)
     for slot in slots[:SLOTS]:
         if slot.lease is None:
-            table.add_row(slot.slot.name, Text("free", style="dim"), "", "", "")
+            free = Text("free", style="dim") if slot.unavailable is None else Text("unavailable", style="yellow")
+            table.add_row(slot.slot.name, free, "", "", "")
             continue
         seconds, usual = now - slot.lease.granted_at, view.typical_seconds(slot.lease.tier)
         trial = view.state.live_trials.get(slot.lease.request_id)

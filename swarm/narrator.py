@@ -42,7 +42,7 @@ class Narrator:
         told = _TELL.get(event.kind)
         if told is not None:
             lines += [line for line in told(self, event) if line]
-        return [self._stamped(event.at, line) for line in lines]
+        return [self.stamped(event.at, line) for line in lines]
 
     def tick(self, now: float) -> list[str]:
         """What time alone brings: the end of a wave, another phase, a line of progress."""
@@ -55,9 +55,10 @@ class Narrator:
             if self._next_progress:
                 lines.append(self._progress())
             self._next_progress = now + PROGRESS_SECONDS
-        return [self._stamped(now, line) for line in lines]
+        return [self.stamped(now, line) for line in lines]
 
-    def _stamped(self, at: float, line: str) -> str:
+    def stamped(self, at: float, line: str) -> str:
+        """A line behind the time since the run began; ``at`` in unix seconds."""
         return f"{duration(at - self._began) if self._began else '0:00':>8}  {plain(line)}"
 
     # ---- one kind of event each ----------------------------------------------------------------------------

@@ -43,9 +43,7 @@ class Session:
         self._lifecycle = Lifecycle(lab)
         self._yardstick = Yardstick(lab)
         self._ablation = Ablation(lab, self._lifecycle)
-        self._backlog = Backlog(
-            lab, self._lifecycle, crew.specialists, slots=len(crew.slots), thinkers=crew.thinkers, say=crew.say
-        )
+        self._backlog = Backlog(lab, self._lifecycle, crew.specialists, slots=len(crew.slots), thinkers=crew.thinkers)
         self._group = asyncio.TaskGroup()
         self._busy: dict[str, asyncio.Task[None]] = {}  # what is being done, by name: nothing is done twice at once
         self._stopping: str | None = None  # why a person wants it to end
@@ -137,7 +135,6 @@ class Session:
     async def _settle_down(self, reason: str) -> None:
         """Let what runs end, examine the incumbent if there is one and time, and close the books."""
         self._phase = "draining"
-        self._crew.say(f"draining: {reason}")
         self._lab.trials.gate.closed.set()
         self._crew.specialists.hush()
         await self._all_done()
@@ -169,7 +166,6 @@ class Session:
         if pairs:
             self._crew.say("ablation: each kept change of the incumbent is taken out in turn")
             await self._ablation.take_apart(pairs)
-        self._crew.say("closing examination: incumbent and baseline on fresh seeds and the hidden shard")
         await self._yardstick.examine(EXAM_PAIRS)
 
     def _read_hidden_shard(self) -> None:
@@ -217,10 +213,6 @@ class Session:
         if self.number > 1:
             for experiment in await asyncio.to_thread(self._lately_over):
                 await self._lifecycle.steps.conclude(experiment)
-            self._crew.say(
-                f"resumed: {len(self._state.experiments)} experiments on record, {len(running)} trials re-attached, "
-                f"{len(held) - len(running)} leases given back"
-            )
 
     def _lately_over(self) -> list[Experiment]:
         """Experiments that ended in the last events on record: a death may have kept their pages from the notebook."""

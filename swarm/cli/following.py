@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -28,25 +29,27 @@ async def run_session(
 
     ``begun`` is told the session's folder before its first event is shown.
     """
-    began = False
+    notice = alone = notice_of(shown)
 
     def say(line: str) -> None:
-        """What happens before the session is on record; from then on the ledger tells."""
-        if not began:
-            print(line, flush=True)
+        """What no event on record tells: to the screen while there is one."""
+        notice(line)
 
     async with opened_session(home, request, say) as session:
         with View(home, session.state.session, phase=lambda: session.phase) as view:
-            began = True
             begun(home.session(session.state.session))
             told = session.state.seq if session.state.runs else 0  # earlier runs were shown when they happened
             with screen_of(view, shown, after=told) as screen, companion(home) if web else nullcontext() as pages:
-                if pages is not None:
-                    screen.notice(f"pages at {pages}")
-                async with _signals(session, screen.notice):
-                    working = asyncio.create_task(session.run())
-                    await _follow(screen, working.done)
-                    await working
+                notice = screen.notice
+                try:
+                    if pages is not None:
+                        say(f"pages at {pages}")
+                    async with _signals(session, say):
+                        working = asyncio.create_task(session.run())
+                        await _follow(screen, working.done)
+                        await working
+                finally:
+                    notice = alone
             if shown == "json":
                 print_event("summary", view.now, view.refresh().status())
             else:
@@ -64,6 +67,13 @@ def screen_of(view: View, shown: Shown, *, after: int = 0) -> Screen:
     if shown == "json":
         return JsonScreen(view, after=after)
     return LogScreen(view, after=after) if shown == "plain" or not sys.stdout.isatty() else LiveScreen(view)
+
+
+def notice_of(shown: Shown) -> Callable[[str], None]:
+    """Prints a line for a person where there is no screen, as the log for programs does where one is kept."""
+    if shown == "json":
+        return lambda line: print_event("notice", time.time(), {"text": line})
+    return lambda line: print(line, flush=True)
 
 
 async def _follow(screen: Screen, over: Callable[[], bool]) -> None:

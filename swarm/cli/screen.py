@@ -49,7 +49,7 @@ class LogScreen:
         self._print(self._narrator.tick(self._view.now))
 
     def notice(self, line: str) -> None:
-        self._print([line])
+        self._print([self._narrator.stamped(self._view.now, line)])
 
     def _print(self, lines: list[str]) -> None:
         for line in lines:

@@ -44,13 +44,12 @@ def main(h100: int, h200: int, seconds: int) -> None:
             train = f"import time\n\ntime.sleep({seconds})\n" + TRAIN
             task = bowl(session.folder / "bowl", train=train, task=TASK.format(seconds=seconds + MARGIN))
             wanted, busy = ROUNDS * (h100 + h200), _busy_seconds()
-            process = session.start(EXPERIMENTS, task=str(task))
+            running = session.start(EXPERIMENTS, task=str(task))
             longest = 600.0 + 3 * ROUNDS * seconds
-            session.wait_until(lambda trials: _ended(trials) >= wanted, process, seconds=longest)
+            session.wait_until(lambda trials: _ended(trials) >= wanted, running, seconds=longest)
             busy = (_busy_seconds() - busy) / wanted
-            session.swarm("stop", "--now").communicate()
-            told, _ = process.communicate()
-            print(told)
+            session.swarm("stop", "--now").result()
+            print(running.result())
             print(session.figures())
             print(f"processor time of {os.cpu_count()} cores, all programs: {busy:.1f} s a trial")
     finally:

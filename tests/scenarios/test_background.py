@@ -43,6 +43,15 @@ def test_a_detached_session_works_on_its_own_and_heeds_stop(bowl_task: Path, tmp
     assert (log.with_name("stderr.log")).read_text() == ""
 
 
+@pytest.mark.slow
+def test_a_log_for_programs_is_json_from_its_first_line_to_its_last(bowl_task: Path, tmp_path: Path) -> None:
+    done = swarm(tmp_path / "home", "start", str(bowl_task), "--experiments", "1", "--log-json", "--no-web")
+    assert done.returncode == 0, done.stderr
+    first, *_, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (first["kind"], first["text"]) == ("notice", "session bowl-1: task bowl")
+    assert last["kind"] == "summary"
+
+
 def test_the_log_rolls_over_and_the_oldest_lines_go(tmp_path: Path) -> None:
     log = log_in(tmp_path)
     for number in range(80):

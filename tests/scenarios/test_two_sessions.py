@@ -79,6 +79,7 @@ def test_the_second_session_works_on_when_the_first_is_killed(bowl_task: Path, t
     os.kill(first.pid, signal.SIGKILL)
     rest, _ = second.communicate(timeout=120)
     assert second.returncode == 0, rest
+    assert "session bowl-1 died: taking" in rest
     again = swarm(home, "start", str(bowl_task), "--experiments", "4", "--plain", "--no-web")
     rest, _ = again.communicate(timeout=120)
     assert again.returncode == 0, rest

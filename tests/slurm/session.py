@@ -54,12 +54,30 @@ replicates = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class Running:
+    """A call of the command line. What it prints is kept in a file, where it can be read when a test has failed."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """All it has printed so far."""
+        return self.log.read_text(encoding="utf-8")
+
+    def result(self, timeout: float | None = None) -> str:
+        """Wait for its end; what it printed."""
+        self.process.wait(timeout)
+        return self.said
+
+
+@dataclass(frozen=True, kw_only=True)
 class BedSession:
     """A session in a folder: configured once, started as often as one likes."""
 
     bed: Bed
     folder: Path
-    processes: list["subprocess.Popen[str]"] = field(default_factory=list)  # all that were started
+    started: list[Running] = field(default_factory=list)  # in order
 
     @property
     def home(self) -> Path:
@@ -74,26 +92,27 @@ class BedSession:
         write_experiment(self.bed, self.folder, crowded=crowded)
         (self.folder / "swarm.toml").write_text(CONFIG.format(h100=h100, h200=h200, budget=budget), encoding="utf-8")
 
-    def swarm(self, *arguments: str) -> "subprocess.Popen[str]":
+    def swarm(self, *arguments: str) -> Running:
         """One call of the command line."""
-        process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("swarm")), "--home", str(self.home), *arguments],
-            env={**os.environ, **self.bed.env},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.processes.append(process)
-        return process
+        log = self.folder / f"{len(self.started)}-{arguments[0]}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("swarm")), "--home", str(self.home), *arguments],
+                env={**os.environ, **self.bed.env},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.started.append(Running(process=process, log=log))
+        return self.started[-1]
 
     def close(self) -> None:
         """End what still runs."""
-        for process in self.processes:
-            process.kill()
-            process.wait()
+        for running in self.started:
+            running.process.kill()
+            running.process.wait()
 
-    def start(self, experiments: int, *, task: str = "tinytext") -> "subprocess.Popen[str]":
+    def start(self, experiments: int, *, task: str = "tinytext") -> Running:
         config = str(self.folder / "swarm.toml")
         return self.swarm("start", task, "--config", config, "--experiments", str(experiments), "--plain", "--no-web")
 
@@ -115,23 +134,21 @@ class BedSession:
         """Slots of trials that have not ended."""
         return [trial["slot"] for trial in self.trials().values() if "outcome" not in trial]
 
-    def wait_for_trials(self, count: int, process: "subprocess.Popen[str]") -> None:
+    def wait_for_trials(self, count: int, running: Running) -> None:
         """Until ``count`` trials have ended and one is running."""
 
         def there(trials: Trials) -> bool:
             ended = sum("outcome" in trial for trial in trials.values())
             return count <= ended < len(trials)
 
-        self.wait_until(there, process)
+        self.wait_until(there, running)
 
-    def wait_until(
-        self, there: Callable[["Trials"], bool], process: "subprocess.Popen[str]", *, seconds: float = 900.0
-    ) -> None:
-        """Until the trials on record are as wished, while ``process`` works on them."""
+    def wait_until(self, there: Callable[["Trials"], bool], running: Running, *, seconds: float = 900.0) -> None:
+        """Until the trials on record are as wished, while ``running`` works on them."""
         deadline = time.monotonic() + seconds
-        while not there(trials := self.trials()):
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            assert time.monotonic() < deadline, f"{len(trials)} trials after {seconds:.0f} s"
+        while not there(self.trials()):
+            assert running.process.poll() is None, running.said
+            assert time.monotonic() < deadline, f"after {seconds:.0f} s:\n{self.figures()}\n{running.said}"
             time.sleep(0.2)  # another process is watched: there is no event to await
 
     def places(self) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from tests.slurm.session import BedSession, Trials, write_experiment
 
 EXPERIMENTS = 26  # each is at least one trial
 LEAST = EXPERIMENTS + 2 + 2  # every experiment screened, the baseline on both tiers
+RUN_AGAIN = {"PREEMPTED", "CONTENDED"}  # outcomes of an attempt that another follows
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -49,11 +50,12 @@ def next_attempt(trial: str) -> str:
 
 
 def all_ran_again(trials: Trials) -> bool:
-    """Whether there are enough of them, and what was lost has run again."""
+    """Whether there are enough of them, and what was lost has run again, if need be more than once."""
     outcomes = {name: trial["outcome"] for name, trial in trials.items() if "outcome" in trial}
-    lost = [name for name, outcome in outcomes.items() if outcome == "PREEMPTED"]
-    again = {outcomes.get(next_attempt(name)) for name in lost}
-    return bool(lost) and again == {"COMPLETED"} and list(outcomes.values()).count("COMPLETED") >= LEAST
+    waiting = [
+        name for name, outcome in outcomes.items() if outcome in RUN_AGAIN and next_attempt(name) not in outcomes
+    ]
+    return "PREEMPTED" in outcomes.values() and not waiting and list(outcomes.values()).count("COMPLETED") >= LEAST
 
 
 @pytest.fixture
@@ -71,13 +73,13 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
     session.wait_for_trials(4, first)
     clusters = Registry(session.home / "clusters")
     bed.wait_for(lambda: [cluster.ready for cluster in clusters.all()] == [True, True], "clusters", seconds=300)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait()
     places = session.places()  # a trial that was granted a slot a moment ago may not have been placed yet
     ended = {name for name, trial in session.trials().items() if "outcome" in trial}
     running = {name: place for name, place in places.items() if name not in ended}
     assert any(place["job"] is not None for place in running.values())
-    examined = json.loads(session.swarm("doctor", "--json").communicate(timeout=300)[0])
+    examined = json.loads(session.swarm("doctor", "--json").result(timeout=300))
     (found,) = [finding["found"] for finding in examined if finding["what"] == "clusters"]
     assert found.startswith("orphaned: ")
 
@@ -88,9 +90,9 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
     bed.set_node(node, "DOWN")
     bed.set_node(node, "RESUME")
     session.wait_until(all_ran_again, last)
-    session.swarm("stop").communicate(timeout=60)
-    told, _ = last.communicate(timeout=600)
-    assert last.returncode == 0, told
+    session.swarm("stop").result(timeout=60)
+    told = last.result(timeout=600)
+    assert last.process.returncode == 0, told
 
     trials, after = session.trials(), session.places()
     kept = [name for name, place in running.items() if place["job"] is not None and after[name] == place]
@@ -102,8 +104,8 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
     print(f"node {node} went down: {len(lost)} trials were preempted, and ran again")
 
     assert told.count("is taken over from an earlier run") == 2
-    for name, place in running.items():  # not queued again, not run again, unless the node took it
-        assert name in lost or (after[name]["life"], outcomes[name]) == (place["life"], "COMPLETED")
+    for name, place in running.items():  # not queued again, unless the node took it
+        assert name in lost or after[name]["life"] == place["life"]
         assert place["job"] is None or name in kept
     assert lost, told
     for name in lost:  # each is on record once, and so is its next attempt

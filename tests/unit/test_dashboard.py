@@ -34,6 +34,11 @@ def drawn(view: View, *, width: int = 110, **more: str) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
 
 
+def drawn_at(folder: Path, clock: FakeClock) -> str:
+    with View(_as_home(folder), clock=clock) as view:
+        return drawn(view.refresh())
+
+
 def narrated(view: View) -> list[str]:
     narrator = Narrator(view)
     return [line for event in view.news() for line in narrator.tell(event)]
@@ -78,6 +83,18 @@ def test_a_session_at_work_shows_what_runs_where(tmp_path: Path) -> None:
     assert "session other" in picture
     assert "queue 1 trials" in picture
     assert "measuring the baseline" in picture
+
+
+def test_a_slot_that_cannot_be_had_is_not_called_free(tmp_path: Path) -> None:
+    lab = bench(tmp_path, limits=Limits(hours=None))
+    with lab.session() as session:
+        manager = session._crew.desk.manager
+        assert " free " in drawn_at(tmp_path, lab.clock)
+        for state in manager.slots():
+            manager.set_unavailable(state.slot.name, "its cluster was lost")
+        picture = drawn_at(tmp_path, lab.clock)
+    assert "unavailable" in picture
+    assert " free " not in picture
 
 
 def test_the_log_tells_every_trial_promotion_and_gain(view: View) -> None:
