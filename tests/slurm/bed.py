@@ -135,12 +135,12 @@ class Bed:
                     with opened.open("a", encoding="utf-8") as file:
                         file.write(f"{parent}\n")
                     parent.chmod(parent.stat().st_mode | 0o001)
-        if self.python.resolve() != (base / "bin" / "python3").resolve():  # none is there, or one of another Python
-            shutil.rmtree(self.folder / "venv", ignore_errors=True)
-            run(str(base / "bin" / "python3"), "-m", "venv", "--without-pip", str(self.folder / "venv"))
-            own = next((self.folder / "venv" / "lib").glob("python3*/site-packages"))
-            own.rmdir()
-            own.symlink_to(torch)  # a link, not a .pth file: what a sandbox shows is the folder it leads to
+        venv = self.folder / "venv"
+        shutil.rmtree(venv, ignore_errors=True)  # one of an earlier checkout may lead nowhere
+        run(str(base / "bin" / "python3"), "-m", "venv", "--without-pip", str(venv))
+        own = next((venv / "lib").glob("python3*/site-packages"))
+        own.rmdir()
+        own.symlink_to(torch)  # a link, not a .pth file: what a sandbox shows is the folder it leads to
 
     def _write_files(self) -> None:
         """Slurm's and sshd's configuration, and what SkyPilot's setup of a node runs."""
