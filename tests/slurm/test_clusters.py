@@ -89,7 +89,7 @@ def test_a_session_survives_a_kill_and_a_dying_node_and_leaves_no_cluster(bed: B
     node = f"{kind}-0"
     bed.set_node(node, "DOWN")
     bed.set_node(node, "RESUME")
-    session.wait_until(all_ran_again, last)
+    session.wait_until(all_ran_again, last, seconds=1500)
     session.swarm("stop").result(timeout=60)
     told = last.result(timeout=600)
     assert last.process.returncode == 0, told
