@@ -213,6 +213,8 @@ class Session:
         if self.number > 1:
             for experiment in await asyncio.to_thread(self._lately_over):
                 await self._lifecycle.steps.conclude(experiment)
+            given_back = len(held) - len(running)
+            self._crew.say(f"recovered: {len(running)} trials re-attached, {given_back} leases given back")
 
     def _lately_over(self) -> list[Experiment]:
         """Experiments that ended in the last events on record: a death may have kept their pages from the notebook."""

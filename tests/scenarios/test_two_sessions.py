@@ -84,6 +84,7 @@ def test_the_second_session_works_on_when_the_first_is_killed(bowl_task: Path, t
     rest, _ = again.communicate(timeout=120)
     assert again.returncode == 0, rest
     assert "bowl-1 goes on" in rest
+    assert "recovered: 0 trials re-attached, 0 leases given back" in rest, "the second one took its slots"
     assert "bowl-1 begins" not in rest, "what was shown in an earlier run is not shown again"
     started = [event.key for event in events(home) if event.kind is Kind.TRIAL_STARTED]
     assert sorted(started) == sorted(event.key for event in events(home) if event.kind is Kind.TRIAL_ENDED)
