@@ -12,11 +12,16 @@ from swarm.research.experiment import Proposal, Status
 from swarm.research.knobs import derive_ranges, read_knobs
 from swarm.research.ledger import Kind
 
+ASK_AGAIN_SECONDS = 10.0  # after nothing came and nothing happened since: a model may have come back
+
 
 class Thinkers(Protocol):
     """Who proposes."""
 
     async def propose(self, brief: Brief) -> list[Proposal]: ...
+
+    @property
+    def exhausted(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,7 @@ class Backlog:
         self._specialists = specialists
         self._slots = slots
         self._thinkers = thinkers
-        self._asked_at = -1  # state.seq when a proposer had nothing to say
+        self._nothing_at = (-1, 0.0)  # state.seq, and the time, when a proposer had nothing to say
         self._bold = 0  # plateaus to which a wave has answered
         self._asked: dict[int, Ask] = {}  # by thinker: what is being thought of
 
@@ -56,17 +61,25 @@ class Backlog:
         """Waves that are being thought of."""
         return {ask.wave for ask in self._asked.values() if ask.wave is not None}
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether nobody has anything to propose as things are, and nobody will."""
+        return not self._asked and self._nothing_at[0] == self._state.seq and self._specialists.exhausted
+
     def asks(self, busy: Collection[int]) -> Iterator[Ask]:
         """What to ask for now, while fewer experiments wait, or are being thought of, than there are slots.
 
         Whoever takes an ask must ``think`` it. ``busy`` thinkers are left alone.
         """
         limit = self._lab.settings.limits.experiments
+        seq, at = self._nothing_at
+        if seq == self._state.seq and self._lab.clock.now() < at + ASK_AGAIN_SECONDS:
+            return
         for thinker in range(self._thinkers):
             coming = sum(ask.wanted for ask in self._asked.values())
             room = None if limit is None else limit - self._state.begun() - coming
             full = self._state.count(Status.PROPOSED, Status.HELD, Status.APPROVED) + coming > self._slots
-            if full or (room is not None and room <= 0) or self._asked_at == self._state.seq:
+            if full or (room is not None and room <= 0):
                 return
             if thinker not in busy:
                 self._asked[thinker] = self._next_ask(thinker, room)
@@ -93,7 +106,7 @@ class Backlog:
     async def _file(self, brief: Brief, ask: Ask) -> None:
         proposals = await self._specialists.propose(brief)
         if not proposals:
-            self._asked_at = self._state.seq
+            self._nothing_at = (self._state.seq, self._lab.clock.now())
             return
         waves = {proposal.wave: proposal for proposal in reversed(proposals) if proposal.wave is not None}
         for name, first in waves.items():
@@ -126,6 +139,7 @@ class Backlog:
             noise=self._lab.observer.screening_noise(),
             wanted=ask.wanted,
             wave=ask.wave,
+            slots=self._slots,
             barren=self._state.barren if self._state.plateau else 0,
             bold=self._is_bold(ask),
             seed=self._lab.settings.seed * 1_000_000 + len(self._state.experiments) * self._thinkers + ask.thinker,

@@ -19,6 +19,11 @@ class Specialists(Protocol):
         """Think of experiments; fewer than wanted, or none, when there is nothing worth a slot."""
         ...
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing can come any more where nothing came; a model that thinks or rests may still propose."""
+        ...
+
     async def read(self, factors: Sequence[str]) -> None:
         """Look up what the library says about these factors and write claims."""
         ...

@@ -206,6 +206,7 @@ class Brief:
     wanted: int  # how many proposals fill the backlog
     wave: str | None  # name of the wave to design; None: single experiments, to bridge a gap
     seed: int  # its randomness follows from this
+    slots: int = 1  # experiments that run at once
     barren: int = 0  # experiments since the last confirmed gain, once they are so many that it is a plateau; else 0
     bold: bool = False  # the wave is the first of a plateau, or of a longer one: it had better look further away
 

@@ -243,6 +243,8 @@ class Session:
         limit = self._lab.settings.limits.experiments
         if limit is not None and self._state.begun() >= limit:
             return None if self._open_work() else f"all {limit} experiments are done"
+        if self._backlog.exhausted and not self._busy and not self._open_work():
+            return "the proposers have nothing more to propose"
         return self._out_of_patience() or self.pace.reached()
 
     @property

@@ -55,6 +55,7 @@ class Script:
     made: int = 0
     widened: list[int] = field(default_factory=list)  # levels of plateaus
     journal: Journal | None = None  # of the session it works in
+    silences: int = 0  # so many calls bring nothing, before the others bring something
 
     def at_work(self, journal: Journal) -> "Script":
         """Itself, in a session."""
@@ -62,6 +63,9 @@ class Script:
         return self
 
     async def propose(self, brief: Brief) -> list[Proposal]:
+        if self.silences:
+            self.silences -= 1
+            return []
         draw = random.Random(brief.seed)
         found = []
         for _ in range(min(brief.wanted, self.proposals - self.made)):
@@ -79,6 +83,10 @@ class Script:
             )
         self.made += len(found)
         return found
+
+    @property
+    def exhausted(self) -> bool:
+        return self.made >= self.proposals
 
     async def review(self, experiment: Experiment, proposal: Proposal) -> Review:
         return Review(verdict=ReviewVerdict.APPROVED, reasons=("it compiles",))

@@ -4,7 +4,8 @@ What it proposes, in this order:
 
 1. designed waves around the incumbent: a Plackett-Burman screening of up to eleven constants; where it shows
    anything, its mirror image; then combinations of what matters, more of them while something interacts; then the
-   strongest constant on a ladder of six values;
+   strongest constant on a ladder of six values. Where it shows nothing, a few draws from all over the ranges: the
+   start may be far from anything good;
 2. what the analyst's insights call for: the significant effects together, then further along
    (``swarm.research.search.followed``);
 3. a portfolio: steps from the best configurations, chosen by a Gaussian process (``swarm.research.search.local``);
@@ -39,6 +40,7 @@ from swarm.research.search import (
     mirrored,
     plain,
     rungs,
+    scattered,
     screening,
 )
 from swarm.research.space import in_range, is_ordered
@@ -51,6 +53,8 @@ _MOST_WAVES = 5  # designed ones around one incumbent, before what is known is o
 _PORTFOLIO, _PLAIN_TURNS, _TPE_TURN = 10, (2, 7), 9  # of ten proposals, which are plain steps and one of TPE's
 _RECALLED = 40  # insights of the session, the newest: what a proposal costs is bounded
 _FOLLOWED = 8  # of them, those whose effects still call for something: of older ones it was proposed when they were new
+_SCATTERED = 4  # draws over the ranges after a screening that shows nothing
+_BATCH = 4  # experiments of a search thought of at once, or as many as run at once: later ones know more
 _BOLD = 2  # steps of a constant in a design that looks further away
 _TRIES = 400  # candidates looked at for one batch before it is left short
 _INFEASIBLE = {Outcome.CRASHED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.DIVERGED}
@@ -117,12 +121,14 @@ def thought_of(brief: Brief, recalled: Recalled, wave_size: int) -> list[Idea]:
     if brief.wave is None:
         return _next(brief, space, recalled, brief.wanted)
     wanted = min(brief.wanted, wave_size)
-    return _designed(brief, space, recalled, wanted) or _next(brief, space, recalled, wanted)
+    fresh = min(wanted, max(_BATCH, brief.slots))
+    return _designed(brief, space, recalled, wanted) or _next(brief, space, recalled, fresh)
 
 
 def _designed(brief: Brief, space: Space, recalled: Recalled, size: int) -> list[Idea]:
     """The next designed wave, while there is one to make: a screening of all constants, its mirror image once it
-    shows anything, and every combination of what then matters; those that interact come first.
+    shows anything, and every combination of what then matters; those that interact come first. A screening that shows
+    nothing is followed by draws from all over the ranges.
     """
     past = [entry for entry in reversed(recalled.insights) if entry.data.get("design") in (*DESIGNED, LADDER)]
     if brief.bold:
@@ -132,8 +138,11 @@ def _designed(brief: Brief, space: Space, recalled: Recalled, size: int) -> list
             return []
         factors = promising(space.ranges, recalled)[: min(_MOST_FACTORS, size - 1)]
         ideas = screening(space, factors, size, brief.seed, _directions(recalled.earlier))
-    elif past[-1].data.get("baseline") != dict(brief.knobs) or not _shows_anything(past[0]):
+    elif past[-1].data.get("baseline") != dict(brief.knobs):
         return []
+    elif not _shows_anything(past[0]):
+        searched = {o.wave for o in brief.observations} - {None, past[0].data["wave"]}
+        ideas = [] if searched else scattered(space, min(_SCATTERED, size), brief.seed)
     elif len(past) == 1 and past[0].data["design"] == "plackett-burman":
         ideas = mirrored(space, [o.knobs for o in brief.observations if o.wave == past[0].data["wave"]])
     else:

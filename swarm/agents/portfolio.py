@@ -85,6 +85,11 @@ class Portfolio:
             found = await self._rule.propose(replace(brief, wanted=brief.wanted - len(found))) + found
         return found
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether nobody thinks, or will again: then only the rule is left."""
+        return all(seat.gone for seat in self._seats.values())
+
     async def close(self) -> None:
         """Give up the thoughts that are under way; what was paid for is kept."""
         thoughts = [seat.thought for seat in self._seats.values() if seat.thought is not None]

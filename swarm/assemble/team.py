@@ -67,6 +67,10 @@ class Team:
             return asked
         return asked + await self.proposer.propose(replace(brief, wanted=brief.wanted - len(asked)))
 
+    @property
+    def exhausted(self) -> bool:
+        return self.proposer.exhausted
+
     async def review(self, experiment: Experiment, proposal: Proposal) -> Review:
         """The rules first; what they pass and a model or a person thought of, a model looks at too.
 

@@ -26,6 +26,10 @@ class RuleStaff:
         await self._stage.clock.sleep(self._think_seconds * len(proposals))
         return proposals
 
+    @property
+    def exhausted(self) -> bool:
+        return True  # the optimiser knows no more until something new was seen
+
     async def review(self, experiment: Experiment, proposal: Proposal) -> Review:
         del experiment
         source = self._stage.candidates.source(proposal.parent)

@@ -29,6 +29,7 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = {
     ast.Pow: operator.pow,
 }
 _LARGEST_POWER = 64  # a larger exponent is no setting but a trap
+_NEAR_ONE = 1e-9  # a float closer to 1 is taken for 1: nothing between them can be told apart
 
 
 def read_knobs(source: str) -> dict[str, Knob]:
@@ -189,7 +190,7 @@ def _derived(value: Knob) -> Range | None:
         return Range(low=max(value // 4, 1), high=value * 4, log=True, integer=True) if value else None
     if value == 0:
         return Range(low=0.0, high=0.3)
-    if 0.5 < value < 1:
+    if 0.5 < value < 1 - _NEAR_ONE:
         return Range(low=max(rounded(1 - (1 - value) * 10), 0.0), high=rounded(1 - (1 - value) / 10))
     high = min(value * 10, 1.0) if value <= 0.5 else value * 10
     return Range(low=rounded(value / 10), high=rounded(high), log=True)

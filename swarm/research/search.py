@@ -68,6 +68,13 @@ def mirrored(space: Space, tried: Sequence[Config]) -> list[Idea]:
     return ideas
 
 
+def scattered(space: Space, count: int, seed: int) -> list[Idea]:
+    """Draws from all over the ranges, which owe nothing to the incumbent."""
+    rows = np.random.default_rng((seed, 3)).random((count, len(space.cube.names)))
+    why = "drawn from all over the ranges, since steps from the incumbent show nothing"
+    return [Idea(config=space.cube.config(row), kind="scatter", why=why) for row in space.cube.snapped(rows)]
+
+
 def crossed(
     space: Space, factors: Sequence[str], contrasts: Mapping[str, Contrast], size: int, turn: int
 ) -> list[Idea]:

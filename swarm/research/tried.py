@@ -31,7 +31,7 @@ class Idea:
     """A configuration worth a trial, and why."""
 
     config: Config
-    kind: str  # screening, combination, ladder, local or sampler
+    kind: str  # screening, scatter, combination, ladder, local, sampler or elsewhere
     why: str  # what speaks for it, for a person
     expected: float | None = None  # gain, metric units
     design: str = "search"  # how its wave is analysed

@@ -44,6 +44,24 @@ def test_a_number_of_experiments_is_a_limit(tmp_path: Path) -> None:
     assert all(experiment.is_final for experiment in session.state.experiments.values())
 
 
+def test_a_session_whose_proposers_have_nothing_more_to_say_ends_once_all_is_decided(tmp_path: Path) -> None:
+    lab = bench(tmp_path, limits=Limits(hours=None), proposals=9)
+    reason, session = lab.worked()
+    assert reason == "the proposers have nothing more to propose"
+    assert session.state.begun() == 9
+    assert all(experiment.is_final for experiment in session.state.experiments.values())
+    assert not session.state.unread_waves
+
+
+def test_who_rests_is_asked_again_although_nothing_happens_meanwhile(tmp_path: Path) -> None:
+    lab = bench(tmp_path, limits=Limits(hours=None, experiments=9))
+    lab.script.silences = 50
+    reason, session = lab.worked()
+    assert reason == "all 9 experiments are done"
+    first = min(one.created_at for one in session.state.experiments.values() if one is not session.state.baseline)
+    assert first - session.state.opened_at > 300  # long after the noise floor was measured
+
+
 def test_gpu_hours_are_a_limit(tmp_path: Path) -> None:
     lab = bench(tmp_path, limits=Limits(hours=None, gpu_hours=0.1))
     reason, session = lab.worked()

@@ -1,9 +1,10 @@
 """Reading, setting and comparing constants through the syntax tree."""
 
 import ast
+import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from swarm.errors import InputError
@@ -129,6 +130,8 @@ def test_named_ranges_win_and_the_others_are_derived() -> None:
 
 
 @given(value=st.one_of(st.integers(1, 10**6), st.floats(min_value=1e-6, max_value=1e3)), position=st.floats(0, 1))
+@example(value=math.nextafter(1.0, 0.0), position=0.0)
+@example(value=1 - 2e-9, position=0.0)
 def test_a_derived_range_holds_its_value_and_all_it_gives(value: float, position: float) -> None:
     within = derive_ranges({"X": value}, {})["X"]
     assert in_range(value, within) or to_unit(value, within) == pytest.approx(0.5, abs=0.51)

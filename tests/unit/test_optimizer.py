@@ -109,7 +109,13 @@ class Lab:
 
 
 def brief(
-    seen: list[Observation], *, session: str = "s", wave: str = "wave 1", seed: int = 1, noise: float = 0.01
+    seen: list[Observation],
+    *,
+    session: str = "s",
+    wave: str = "wave 1",
+    seed: int = 1,
+    noise: float = 0.01,
+    slots: int = 1,
 ) -> Brief:
     return Brief(
         session=session,
@@ -123,6 +129,7 @@ def brief(
         wanted=12,
         wave=wave,
         seed=seed,
+        slots=slots,
     )
 
 
@@ -140,7 +147,7 @@ def insight(session: str, wave: str, effects: list[Effect], design: str = "plack
         task="tinytext",
         created_at=float(wave.rsplit(maxsplit=1)[-1]),
         factors=tuple(e.factor for e in effects),
-        data={"effects": rows, "design": design, "wave": wave},
+        data={"effects": rows, "design": design, "wave": wave, "baseline": START},
     )
 
 
@@ -173,7 +180,7 @@ async def test_the_next_wave_opens_with_what_won_together(notebook: Notebook) ->
     seen = [
         Observation(experiment="s-e001", wave="wave 1", knobs={**START, "TIED": True}, gain=0.0, outcome="COMPLETED")
     ]
-    proposals = await propose(notebook, brief(seen, wave="wave 2"))
+    proposals = await propose(notebook, brief(seen, wave="wave 2", slots=12))
     assert proposals[0].changes == {"RATE_0": 7.5e-3, "SIZE_1": 4}
     assert proposals[0].expected_gain == pytest.approx(0.13)
     assert proposals[0].hypothesis == (
@@ -182,6 +189,29 @@ async def test_the_next_wave_opens_with_what_won_together(notebook: Notebook) ->
     assert proposals[0].citations == ("s-wave 1",)
     assert any(p.changes.get("RATE_0", 0) > 7.5e-3 for p in proposals)
     assert len(proposals) == 12
+
+
+async def test_a_screening_that_shows_nothing_is_followed_by_draws_from_everywhere_once(notebook: Notebook) -> None:
+    notebook.append(insight("s", "wave 1", [effect(name, 7.5e-3, 0.001, p=0.6) for name in ("RATE_0", "RATE_1")]))
+    screened = Observation(
+        experiment="s-e001", wave="wave 1", knobs={**START, "TIED": True}, gain=0.0, outcome="COMPLETED"
+    )
+    drawn = await propose(notebook, brief([screened], wave="wave 2"))
+    assert len(drawn) == 4
+    assert all("all over the ranges" in p.hypothesis and len(p.changes) > len(RANGES) / 2 for p in drawn)
+    seen = [
+        Observation(experiment=f"s-e{i}", wave="wave 2", knobs={**START, **p.changes}, gain=0.0, outcome="COMPLETED")
+        for i, p in enumerate(drawn, start=2)
+    ]
+    later = await propose(notebook, brief([screened, *seen], wave="wave 3"))
+    assert not any("all over the ranges" in p.hypothesis for p in later)
+
+
+async def test_a_search_is_thought_of_in_small_batches_unless_more_run_at_once(notebook: Notebook) -> None:
+    seen = [Observation(experiment="s-e001", wave=None, knobs={**START, "TIED": True}, gain=0.1, outcome="COMPLETED")]
+    assert len(await propose(notebook, brief(seen, slots=1))) == 4
+    assert len(await propose(notebook, brief(seen, slots=7))) == 7
+    assert len(await propose(notebook, brief(seen, slots=16))) == 12
 
 
 def test_a_factor_that_hurt_is_tried_the_other_way() -> None:
@@ -217,7 +247,7 @@ async def test_a_thousand_observations_are_taken_in(notebook: Notebook) -> None:
         Observation(experiment=f"e{i}", wave=None, knobs=c, gain=truth(c) if i % 4 else None, outcome="CRASHED")
         for i, c in enumerate(configs)
     ]
-    proposals = await propose(notebook, brief(seen))
+    proposals = await propose(notebook, brief(seen, slots=12))
     assert len(proposals) == 12
     assert all(read_knobs(p.source) == {**START, **p.changes} for p in proposals)
 
