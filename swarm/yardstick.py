@@ -36,16 +36,14 @@ class Yardstick:
             "screen": self._lab.observer.reference_seeds(baseline),
             "validate": seeds(self._lab.settings.seed, "validate", replicates),
         }
-        trials: list[Trial] = []
         for step in ("screen", "validate"):  # first what the first wave is compared with
             runs = [(tier, kind, seed) for tier, kind in plan if tier == step for seed in chosen[tier]]
-            trials += await self._references(baseline, runs)
-        failed = [trial for trial in trials if not trial.completed]
-        if failed:
-            raise SwarmError(
-                f"the task's own {self._lab.task.editable} ended {failed[0].outcome} on tier '{failed[0].tier}': "
-                f"{failed[0].message or 'no message'}; a baseline that does not run cannot be improved"
-            )
+            trials = await self._references(baseline, runs)
+            if failed := [trial for trial in trials if not trial.completed]:
+                raise SwarmError(
+                    f"the task's own {self._lab.task.editable} ended {failed[0].outcome} on tier '{failed[0].tier}': "
+                    f"{failed[0].message or 'no message'}; a baseline that does not run cannot be improved"
+                )
         await self._lab.scribe.result(self._state.baseline)
 
     async def ensure_reference(self, accelerator: str) -> None:

@@ -36,7 +36,7 @@ class TaskObjective:
         self.metric, self.minimize = task.metric, task.direction is Direction.MINIMIZE
         self.at_once = len(slots)
         self._free: SimpleQueue[tuple[Slot, LocalExecutor]] = SimpleQueue()
-        for slot in slots:  # with an executor each: two that want the same trial at once then meet in its folder
+        for slot in slots:  # with an executor each: one is not for two threads
             self._free.put((slot, LocalExecutor(root, data_root)))
         asyncio.run(LocalExecutor(root, data_root).prepare(task, lambda _: None))
 
@@ -73,9 +73,9 @@ class TaskObjective:
         for _ in range(_ATTEMPTS):
             await executor.submit(order)
             result = await executor.result(order.trial_id)
+            await executor.forget(order.trial_id)  # measured again, it is trained again
             if result.outcome not in LOST:
                 return result
-            await executor.forget(order.trial_id)
         raise SwarmError(
             f"a trial was lost {_ATTEMPTS} times, {result.message}; run the same command when that is mended"
         )

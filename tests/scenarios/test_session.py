@@ -86,6 +86,7 @@ def test_a_baseline_that_does_not_run_ends_the_session_in_one_line(tmp_path: Pat
     lab = bench(tmp_path, limits=Limits(hours=1), objective=lambda _: None)
     with pytest.raises(SwarmError, match=r"the task's own train.py ended CRASHED .* cannot be improved"):
         lab.worked()
+    assert {order.tier for order in lab.executor.orders.values()} == {"screen"}  # it is not tried on dearer slots
 
 
 def test_nothing_is_confirmed_where_nothing_is_better(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,23 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     rows[3] |= {"status": "failed", "loss": None}
     rows[4] |= {"share": 0.25}
     assert len(read_trials(written(tmp_path, rows)).trials) == 79
+
+
+def test_two_that_want_the_same_at_once_have_it_measured_once(tmp_path: Path) -> None:
+    class Slow(Bowl):
+        def measure(self, wanted: Measurement) -> Measured:
+            both.wait()  # until the other wants it too, or would have
+            return super().measure(wanted)
+
+    slow, both = Slow(), threading.Event()
+    remembered = Remembered(slow, tmp_path / "measured.jsonl")
+    with ThreadPoolExecutor(2) as pool:
+        wanting = [pool.submit(remembered.measure, Measurement(config=START, seed=1)) for _ in range(2)]
+        wait(wanting, timeout=0.2)
+        both.set()
+        first, second = (one.result() for one in wanting)
+    assert first == second
+    assert len(slow.asked) == len((tmp_path / "measured.jsonl").read_text().splitlines()) == 1
 
 
 def test_bench_on_a_trials_file_prints_json(tmp_path: Path) -> None:
