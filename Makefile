@@ -48,7 +48,7 @@ bench-cut: setup ## what cutting hopeless screening trials early spares, and who
 
 bench-tinytext: setup ## five strategies on tinytext for real, three seeds of half a CPU-hour; can be resumed
 	$(BIN)/swarm bench --task tinytext --strategies swarm,tpe,asha,random,greedy --seeds 3 --gpu-hours 0.5 \
-	    --kept docs/data/bench-tinytext.jsonl --plot docs/bench-tinytext.png
+	    --kept docs/data/bench-tinytext-rerun.jsonl --plot docs/bench-tinytext.png
 
 bench-evidence: setup ## how often a session confirms a null, how many gains it finds, and at what cost
 	$(BIN)/python -m tests.bench.bench_evidence

@@ -4,7 +4,6 @@ import heapq
 import json
 import threading
 from collections.abc import Generator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -169,31 +168,27 @@ class Remembered:
         self.metric, self.minimize = objective.metric, objective.minimize
         self.ranges, self.start, self.at_once = objective.ranges, objective.start, objective.at_once
         self._lock = threading.Lock()
-        self._known: dict[str, Future[Measured]] = {}
+        self._turns: dict[str, threading.Lock] = {}  # several may want the same at once: the first measures it
+        self._known: dict[str, Measured] = {}
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 if line.endswith("}"):  # the last line may have been cut off
                     row = json.loads(line)
                     wanted = Measurement(config=row["config"], seed=row["seed"], share=row["share"], after=row["after"])
-                    known = self._known[_key(wanted)] = Future()
-                    known.set_result(Measured(value=row[self.metric], seconds=row["seconds"]))
+                    self._known[_key(wanted)] = Measured(value=row[self.metric], seconds=row["seconds"])
 
     def measure(self, wanted: Measurement) -> Measured:
-        """From the file, else measured, once if several want the same, and written there."""
+        """From the file, else measured and written there."""
         key = _key(wanted)
         with self._lock:
-            is_known = key in self._known
-            known = self._known.setdefault(key, Future())
-        if not is_known:
-            try:
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:
+            if key not in self._known:
                 found = self._objective.measure(wanted)
                 with self._lock:
                     self._write(wanted, found)
-                known.set_result(found)
-            except BaseException as error:
-                known.set_exception(error)
-                raise
-        return known.result()
+                self._known[key] = found
+        return self._known[key]
 
     def _write(self, wanted: Measurement, found: Measured) -> None:
         row = {
